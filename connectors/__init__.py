@@ -1,0 +1,1 @@
+"""One folder per protocol; nobody outside it knows the protocol."""

@@ -1,0 +1,1 @@
+"""Transports that several connectors share."""

@@ -1,0 +1,44 @@
+"""The errors that the house knows; anything else is a bug."""
+
+from __future__ import annotations
+
+
+class WattbusError(Exception):
+    """Base of the errors that are no bugs."""
+
+
+class ConfigError(WattbusError):
+    """Settings are wrong: one readable line that names the variable and what it expects."""
+
+
+class LinkDown(WattbusError):  # noqa: N818 - a state of the world rather than a fault of a program
+    """Device or network away; the runtime waits and enters `run()` again, for ever."""
+
+
+class DecodeError(WattbusError):
+    """A message makes no sense; it is kept raw, counted, and the next one is decoded."""
+
+
+class CommandRejected(WattbusError):  # noqa: N818
+    """A command is wrong, too old, out of range, or not allowed; the device was not touched."""
+
+
+class PublishError(WattbusError):
+    """The broker refused a message (MQTT 5 reason code 128 or above), or it cannot be sent at all."""
+
+    def __init__(self, topic: str, reason: str, code: int) -> None:
+        super().__init__(f"{topic}: {reason}")
+        self.topic = topic
+        self.reason = reason
+        self.code = code
+
+
+class BrokerAway(WattbusError):  # noqa: N818
+    """There is no connection to the broker, or it broke before the broker acknowledged."""
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """The leaves of a (nested) exception group, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in causes(inner)]
+    return [error]
