@@ -1,0 +1,94 @@
+"""Where on the bus each message lives, and how a datapoint's key becomes a level of a topic."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+
+from wattbus.connector import DatapointType
+
+HISTORY_STATUS = "history/status"
+LONGEST_ID = 200  # characters; a topic may have 65,535 bytes, but people and other tools read it too
+
+
+def available_datapoints(connector: str) -> str:
+    return f"{connector}/available_datapoints"
+
+
+def datapoints(connector: str) -> str:
+    return f"{connector}/datapoints"
+
+
+def datapoint_map(connector: str) -> str:
+    return f"{connector}/datapoint_map"
+
+
+def values(connector: str) -> str:
+    return f"{connector}/values"
+
+
+def receipts(connector: str) -> str:
+    return f"history/receipts/{connector}"
+
+
+def raw_message(connector: str) -> str:
+    return f"{connector}/raw_message_to_db"
+
+
+def heartbeat(connector: str) -> str:
+    return f"{connector}/heartbeat"
+
+
+def logs(connector: str) -> str:
+    return f"{connector}/logs"
+
+
+def status(service: str) -> str:
+    return f"{service}/status"
+
+
+def value(connector: str, topic_id: str) -> str:
+    return f"{connector}/messages/{topic_id}/value"
+
+
+def result(value_topic: str) -> str:
+    """The topic on which the outcome of a command to `value_topic` is told."""
+    return f"{value_topic.removesuffix('/value')}/result"
+
+
+def topic_ids(keys: Iterable[tuple[DatapointType, str]]) -> dict[tuple[DatapointType, str], str]:
+    """The readable topic level of each datapoint of one connector.
+
+    Characters that MQTT or a shell would trip over become `-`; an actuator ends in `-set`. Keys that would share a
+    level, and keys too long for one, all get `~` and a short hash, whatever the order in which they were seen.
+    """
+    known = set(keys)
+    ids = {datapoint: _readable(*datapoint) for datapoint in known}
+    hashed = {datapoint for datapoint in known if len(ids[datapoint]) > LONGEST_ID}
+    while True:
+        users = defaultdict(set)
+        for datapoint in known:
+            level = ids[datapoint] if datapoint not in hashed else _hashed(ids[datapoint], *datapoint)
+            users[level].add(datapoint)
+        colliding = {datapoint for sharing in users.values() if len(sharing) > 1 for datapoint in sharing} - hashed
+        if not colliding:
+            return {datapoint: level for level, sharing in users.items() for datapoint in sharing}
+        hashed |= colliding
+
+
+def _readable(kind: DatapointType, key: str) -> str:
+    level = "".join("-" if _trips(char) else char for char in key) or "-"
+    return f"{level}-set" if kind == "actuator" else level
+
+
+def _trips(char: str) -> bool:
+    return char in "/+#$\"'" or char.isspace() or unicodedata.category(char)[0] in "CZ"
+
+
+def _hashed(level: str, kind: DatapointType, key: str) -> str:
+    digest = hashlib.sha256(f"{kind}:{key}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    if kind == "actuator":
+        return f"{level.removesuffix('-set')[:LONGEST_ID]}~{digest}-set"
+    return f"{level[:LONGEST_ID]}~{digest}"
