@@ -126,11 +126,14 @@ class Bus:
         self._client: aiomqtt.Client | None = None
         self._connection = 0
         self._connected = asyncio.Event()
+        self._on_disconnect: list[Callable[[], None]] = []
         self._on_connect: list[Callable[[], Awaitable[None]]] = []
         # receiving
         self._high_water = high_water
         self._queue: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
         self._unacknowledged: deque[Delivery] = deque()
         self._resumed = asyncio.Event()
         self._resumed.set()
@@ -153,6 +156,10 @@ class Bus:
     def on_connect(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call `callback` after every connect, when the subscriptions stand. Register before `run()`."""
         self._on_connect.append(callback)
+
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever a connection has ended. Register before `run()`."""
+        self._on_disconnect.append(callback)
 
     async def run(self) -> None:
         """Keep a connection to the broker for ever. Broker trouble never ends this."""
@@ -292,7 +299,10 @@ class Bus:
                 return
 
     def _forget_connection(self) -> None:
-        self._connected.clear()
+        if self._connected.is_set():
+            self._connected.clear()
+            for callback in self._on_disconnect:
+                callback()
         self._client = None
         self._unacknowledged.clear()
         in_flight, self._in_flight = self._in_flight, {}
@@ -366,6 +376,7 @@ class Bus:
             return
         self._queue.append(delivery)
         self._arrived.set()
+        self._drained.clear()
         if len(self._queue) >= self._high_water and self._resumed.is_set():
             self._pause_reading()
 
@@ -416,9 +427,15 @@ class Bus:
             self._arrived.clear()
             await self._arrived.wait()
         taken = [self._queue.popleft() for _ in range(min(at_most, len(self._queue)))]
+        if not self._queue:
+            self._drained.set()
         if not self._resumed.is_set() and len(self._queue) <= self._high_water // 2:
             self._resume_reading()
         return taken
+
+    async def drained(self) -> None:
+        """Wait until everything that has arrived was taken."""
+        await self._drained.wait()
 
     def _acknowledge_in_order(self, connection: int) -> None:
         """MQTT 5, 4.6: PUBACKs go out in the order in which the PUBLISHes came in."""

@@ -135,6 +135,15 @@ class ConnectorSettings(ServiceSettings):
     command_max_age_seconds: float = Field(
         300.0, gt=0, description="Commands that waited longer than this at the broker (s) end as `expired`."
     )
+    command_timeout_seconds: float = Field(
+        30.0, gt=0, description="A command that the device has not confirmed within this time (s) ends as `failed`."
+    )
+    history_grace_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="Time (s) after the first connect within which a history must show itself on `history/status`; "
+        "without one, readings are released when the broker has them.",
+    )
     stale_after_intervals: float = Field(
         3.0, gt=1, description="A value counts as stale after this many of its expected intervals without news."
     )

@@ -1,0 +1,89 @@
+"""What `/healthz`, `/readyz` and `/metrics` say about the services of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from wattbus import metrics
+from wattbus.errors import ConfigError
+
+# A check returns why it is not well, or "" when it is.
+Check = Callable[[], str]
+
+
+class Health:
+    """The checks of one service. `alive` ones say whether it works at all, `ready` ones whether it can do its job."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._alive: dict[str, Check] = {}
+        self._ready: dict[str, Check] = {}
+
+    def alive(self, name: str, check: Check) -> None:
+        self._alive[name] = check
+
+    def ready(self, name: str, check: Check) -> None:
+        self._ready[name] = check
+
+    def faults(self, *, ready: bool) -> dict[str, str]:
+        """What is not well: name of the check → reason."""
+        checks = {**self._alive, **self._ready} if ready else self._alive
+        return {name: reason for name, check in checks.items() if (reason := check())}
+
+
+_SERVICES: dict[str, Health] = {}
+
+
+def of(service: str) -> Health:
+    """The health of a service of this process, made when first asked for."""
+    return _SERVICES.setdefault(service, Health(service))
+
+
+def forget(service: str) -> None:
+    """The service has ended."""
+    _SERVICES.pop(service, None)
+
+
+def _answer(ready: bool) -> web.Response:
+    faults = {name: faults for name, health in _SERVICES.items() if (faults := health.faults(ready=ready))}
+    return web.json_response({"ok": not faults, "faults": faults}, status=503 if faults else 200)
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return _answer(ready=False)
+
+
+async def _readyz(_: web.Request) -> web.Response:
+    return _answer(ready=True)
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+class HealthServer:
+    """Serves health and metrics of this process over HTTP."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        app = web.Application()
+        app.router.add_get("/healthz", _healthz)
+        app.router.add_get("/readyz", _readyz)
+        app.router.add_get("/metrics", _metrics)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+
+    async def start(self) -> int:
+        """Listen; the port (the one chosen, if it was 0). Raises ConfigError when the port is taken."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(f"HTTP_PORT: cannot listen on {self._host}:{self._port}: {error.strerror}") from None
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()

@@ -1,0 +1,118 @@
+"""From what a decoder gives to what the bus carries: flattening, plausible values, rising timestamps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wattbus.catalogue import format_of
+from wattbus.connector import Datapoint, Quantity, Reading, Scalar
+from wattbus.messages import Quality, is_scalar
+
+CLOCK_WENT_BACK_MS = 60_000
+
+
+@dataclass(slots=True)
+class FlatReading:
+    """One reading, key → value; `faults` names what was no value."""
+
+    values: dict[str, Scalar] = field(default_factory=dict)
+    sensors: list[Datapoint] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def flatten(reading: Reading) -> FlatReading:
+    """Join the path of every leaf with `__`; list elements by index. Of two equal keys the later one is a fault."""
+    flat = FlatReading()
+    for key, leaf in _leaves("", reading.values):
+        quantity = leaf if isinstance(leaf, Quantity) else Quantity(leaf)
+        if not is_scalar(quantity.value):
+            flat.faults.append(f"{key}: {quantity.value!r:.80} is no value")
+        elif key in flat.values:
+            flat.faults.append(f"{key}: two values have this key")
+        else:
+            flat.values[key] = quantity.value
+            flat.sensors.append(_discovered(key, quantity, reading.device))
+    return flat
+
+
+def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for name, inner in node.items():
+            yield from _leaves(f"{path}__{name}" if path else str(name), inner)
+    elif isinstance(node, list | tuple):
+        for index, inner in enumerate(node):
+            yield from _leaves(f"{path}__{index}" if path else str(index), inner)
+    else:
+        yield path, node
+
+
+def _discovered(key: str, quantity: Quantity, device: str) -> Datapoint:
+    return Datapoint(
+        key=key,
+        data_format=format_of(quantity.value),
+        unit=quantity.unit,
+        description=quantity.description,
+        example_value=quantity.value,
+        device=device,
+    )
+
+
+class Stamps:
+    """Timestamps that rise strictly within one datapoint, so that (datapoint, timestamp) names one value.
+
+    Times of reception move by 1 ms where they would tie; when the machine's clock was set back by more than a minute,
+    the new time is believed. A device's own time is kept as it is (late data is welcome), but for a tie with another
+    value; a repetition of the same value at the same time is no news.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[int, Scalar]] = {}
+
+    def received(self, values: Mapping[str, Scalar], now_ms: int) -> int:
+        """The timestamp of a reading that has none of its own."""
+        latest = max((self._last[key][0] for key in values if key in self._last), default=None)
+        stamp = now_ms
+        if latest is not None and latest >= now_ms > latest - CLOCK_WENT_BACK_MS:
+            stamp = latest + 1
+        self._note(values, stamp)
+        return stamp
+
+    def own(self, values: Mapping[str, Scalar], device_ms: int) -> tuple[int, dict[str, Scalar]]:
+        """The timestamp of a reading with the device's own time, and what of it is news."""
+        known = {key: self._last.get(key) for key in values}
+        news = {key: value for key, value in values.items() if not _same(known[key], (device_ms, value))}
+        stamp = device_ms
+        while any(last is not None and last[0] == stamp for key, last in known.items() if key in news):
+            stamp += 1
+        self._note(news, stamp)
+        return stamp, news
+
+    def _note(self, values: Mapping[str, Scalar], stamp: int) -> None:
+        for key, value in values.items():
+            self._last[key] = (stamp, value)
+
+
+def _same(known: tuple[int, Scalar] | None, new: tuple[int, Scalar]) -> bool:
+    return known is not None and known == new and type(known[1]) is type(new[1])
+
+
+class Plausibility:
+    """Tells values that cannot be right: out of their datapoint's range, or a counter that ran backwards."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, float] = {}
+
+    def quality(self, datapoint: Datapoint | None, value: Scalar) -> Quality | None:
+        if datapoint is None or isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        low, high = datapoint.min_value, datapoint.max_value
+        if (low is not None and value < low) or (high is not None and value > high):
+            return "implausible"
+        if datapoint.counter:
+            before = self._counters.get(datapoint.key)
+            self._counters[datapoint.key] = value
+            if before is not None and value < before:
+                return "implausible"
+        return None
