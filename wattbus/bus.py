@@ -25,6 +25,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from wattbus.cancellation import raise_if_cancelled
 from wattbus.errors import BrokerAway, ConfigError, PublishError
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
@@ -330,6 +331,7 @@ class Bus:
         if gone and self.connected:
             try:
                 await self._live_client().unsubscribe(gone)
+                raise_if_cancelled()
             except aiomqtt.MqttError as error:
                 raise BrokerAway(str(error)) from None
 
@@ -340,6 +342,7 @@ class Bus:
             options = [(topic, SubscribeOptions(qos=qos)) for topic, qos in part]
             try:
                 codes = await self._live_client().subscribe(options)
+                raise_if_cancelled()
             except aiomqtt.MqttError as error:
                 raise BrokerAway(f"subscribing: {error}") from None
             for (topic, _), code in zip(part, codes, strict=True):

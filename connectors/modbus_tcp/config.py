@@ -1,0 +1,283 @@
+"""MODBUS_CONFIG: which registers and coils are read and written. BEMCom's format, with optional keys of ours."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+from links.modbus_layout import Layout, LayoutScalar, parse
+
+log = logging.getLogger(__name__)
+
+LAST_ADDRESS = 0xFFFF
+MOST_COILS_WRITTEN = 1968  # Modbus Application Protocol V1.1b3 section 6.11
+MOST_REGISTERS_WRITTEN = 123  # section 6.12
+
+
+def _factor(factor: float) -> float:
+    if factor == 0 or not math.isfinite(factor):
+        raise ValueError("a scaling factor is a number other than 0")
+    return factor
+
+
+def _datatypes(text: str) -> str:
+    parse(text)
+    return text
+
+
+Datatypes = Annotated[str, AfterValidator(_datatypes)]
+Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
+Factor = Annotated[float, AfterValidator(_factor)]
+PerAddress = Mapping[Address, Factor]
+TextPerAddress = Mapping[Address, str]
+
+
+class Entry(BaseModel):
+    """What every entry has: the first register or coil, and the unit it belongs to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    address: Address
+    unit: int = Field(ge=0, le=255)
+
+    def layout(self, swap_floats: bool) -> Layout | None:
+        """How values lie in the registers; None for coils, which are one value each."""
+        return None
+
+    @property
+    def words(self) -> int:
+        """How many registers or coils the entry covers."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _ends_within_the_device(self) -> Self:
+        if self.address + self.words - 1 > LAST_ADDRESS:
+            raise ValueError(f"address {self.address} and {self.words} words go beyond address {LAST_ADDRESS}")
+        return self
+
+
+def _only_addresses(name: str, given: Mapping[int, Any], addresses: list[int]) -> None:
+    for address in given:
+        if address not in addresses:
+            known = ", ".join(str(one) for one in addresses[:8]) + (", …" if len(addresses) > 8 else "")
+            raise ValueError(f"{name}: {address} is not the address of a value here (values are at {known})")
+
+
+class ReadBits(Entry):
+    """An entry of `read_coils` or `read_discrete_inputs`."""
+
+    count: int = Field(ge=1, le=LAST_ADDRESS + 1)
+    descriptions: TextPerAddress = Field(default={}, validation_alias=AliasChoices("descriptions", "names"))
+
+    @property
+    def words(self) -> int:
+        return self.count
+
+    @model_validator(mode="after")
+    def _describes_own_coils(self) -> Self:
+        _only_addresses("descriptions", self.descriptions, list(range(self.address, self.address + self.count)))
+        return self
+
+
+class ReadRegisters(Entry):
+    """An entry of `read_holding_registers` or `read_input_registers`."""
+
+    count: int = Field(ge=1, le=LAST_ADDRESS + 1)
+    datatypes: Datatypes
+    scaling_factors: PerAddress = {}
+    word_order: Literal["big", "little"] | None = None
+    units: TextPerAddress = {}
+    descriptions: TextPerAddress = Field(default={}, validation_alias=AliasChoices("descriptions", "names"))
+
+    def layout(self, swap_floats: bool) -> Layout:
+        return parse(self.datatypes, self.word_order, swap_floats=swap_floats)
+
+    @property
+    def words(self) -> int:
+        return self.count
+
+    @model_validator(mode="after")
+    def _values_fill_the_registers(self) -> Self:
+        layout = self.layout(swap_floats=False)
+        if layout.count != self.count:
+            raise ValueError(
+                f"count is {self.count}, and datatypes {self.datatypes!r} take {layout.count} registers: they must "
+                "agree (x skips a byte, 2x a register)"
+            )
+        _check_scaling(self.scaling_factors, layout, self.address)
+        addresses = [self.address + one.address for one in layout.fields]
+        _only_addresses("units", self.units, addresses)
+        _only_addresses("descriptions", self.descriptions, addresses)
+        return self
+
+
+def _check_scaling(factors: Mapping[int, float], layout: Layout, start: int) -> None:
+    _only_addresses("scaling_factors", factors, [start + one.address for one in layout.fields])
+    for one in layout.fields:
+        if start + one.address in factors and one.kind in ("text", "bool"):
+            raise ValueError(f"scaling_factors: the value at {start + one.address} is no number (type {one.code})")
+
+
+class WriteEntry(Entry):
+    """What every entry of a write method may have."""
+
+    example_value: LayoutScalar = None
+    description: str = ""
+    unit_of_measure: str = ""
+    min_value: float | None = None
+    max_value: float | None = None
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Self:
+        if self.min_value is not None and self.max_value is not None and self.min_value > self.max_value:
+            raise ValueError("min_value is above max_value")
+        return self
+
+
+class WriteCoil(WriteEntry):
+    """An entry of `write_coil` (function code 5)."""
+
+    @property
+    def words(self) -> int:
+        return 1
+
+
+class WriteCoils(WriteEntry):
+    """An entry of `write_coils` (function code 15); several coils are one text value, `1 0 1`."""
+
+    count: int = Field(1, ge=1, le=MOST_COILS_WRITTEN)
+
+    @property
+    def words(self) -> int:
+        return self.count
+
+
+class WriteRegisters(WriteEntry):
+    """An entry of `write_registers` (function code 16); several values are one text value, `21.5 3`."""
+
+    datatypes: Datatypes
+    scaling_factor: Factor | None = None
+    scaling_factors: PerAddress = {}
+    word_order: Literal["big", "little"] | None = None
+
+    def layout(self, swap_floats: bool) -> Layout:
+        return parse(self.datatypes, self.word_order, swap_floats=swap_floats)
+
+    @property
+    def words(self) -> int:
+        return parse(self.datatypes).count
+
+    def factor(self, address: int) -> float | None:
+        """The scaling factor of the value at this address."""
+        return self.scaling_factors.get(address, self.scaling_factor)
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        layout = self.layout(swap_floats=False)
+        if layout.count > MOST_REGISTERS_WRITTEN:
+            raise ValueError(f"{layout.count} registers cannot be written at once: {MOST_REGISTERS_WRITTEN} at most")
+        if len(layout.fields) > 1 and any(one.kind == "text" for one in layout.fields):
+            raise ValueError(f"datatypes {self.datatypes!r}: a text must be the only value that is written")
+        if self.scaling_factor is not None and all(one.kind in ("text", "bool") for one in layout.fields):
+            raise ValueError(f"scaling_factor: datatypes {self.datatypes!r} hold no number")
+        _check_scaling(self.scaling_factors, layout, self.address)
+        return self
+
+
+class WriteRegister(WriteRegisters):
+    """An entry of `write_register` (function code 6)."""
+
+    @model_validator(mode="after")
+    def _is_one_register(self) -> Self:
+        if self.words != 1:
+            raise ValueError(
+                f"datatypes {self.datatypes!r} take {self.words} registers, and write_register writes one: use "
+                "write_registers"
+            )
+        return self
+
+
+ReadMethod = Literal["read_coils", "read_discrete_inputs", "read_holding_registers", "read_input_registers"]
+WriteMethod = Literal["write_coil", "write_coils", "write_register", "write_registers"]
+READ_METHODS: tuple[ReadMethod, ...] = (
+    "read_coils",
+    "read_discrete_inputs",
+    "read_holding_registers",
+    "read_input_registers",
+)
+WRITE_METHODS: tuple[WriteMethod, ...] = ("write_coil", "write_coils", "write_register", "write_registers")
+
+
+def key(method: str, unit: int, address: int) -> str:
+    """A datapoint's key, as BEMCom's: `read_input_registers__1__19000`."""
+    return f"{method}__{unit}__{address}"
+
+
+class ModbusConfig(BaseModel):
+    """The whole of MODBUS_CONFIG: for each method a list of entries."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    read_coils: tuple[ReadBits, ...] = ()
+    read_discrete_inputs: tuple[ReadBits, ...] = ()
+    read_holding_registers: tuple[ReadRegisters, ...] = ()
+    read_input_registers: tuple[ReadRegisters, ...] = ()
+    write_coil: tuple[WriteCoil, ...] = ()
+    write_coils: tuple[WriteCoils, ...] = ()
+    write_register: tuple[WriteRegister, ...] = ()
+    write_registers: tuple[WriteRegisters, ...] = ()
+
+    def reads(self) -> Iterator[tuple[ReadMethod, int, ReadBits | ReadRegisters]]:
+        """Method, index in its list, entry."""
+        for method in READ_METHODS:
+            for index, entry in enumerate(getattr(self, method)):
+                yield method, index, entry
+
+    def writes(self) -> Iterator[tuple[WriteMethod, int, WriteCoil | WriteCoils | WriteRegisters]]:
+        """Method, index in its list, entry."""
+        for method in WRITE_METHODS:
+            for index, entry in enumerate(getattr(self, method)):
+                yield method, index, entry
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(True for _ in self.reads()) and not any(True for _ in self.writes())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unknown_methods_are_dropped(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            raise ValueError("expected an object that maps methods (read_coils, …) to lists of entries")
+        unknown = [str(name) for name in given if name not in cls.model_fields]
+        if unknown:
+            log.warning("MODBUS_CONFIG: ignored %s; known are %s", ", ".join(unknown), ", ".join(cls.model_fields))
+        return {name: value for name, value in given.items() if name in cls.model_fields}
+
+    @model_validator(mode="after")
+    def _keys_are_unique(self) -> Self:
+        seen: dict[str, str] = {}
+        for method, index, entry in [*self.reads(), *self.writes()]:
+            path = f"{method}[{index}]"
+            for own in _keys(method, entry):
+                if own in seen:
+                    raise ValueError(f"{path}: the key {own} is already taken by {seen[own]}")
+                seen[own] = path
+        return self
+
+
+def _keys(method: str, entry: Entry) -> Iterator[str]:
+    """The keys of an entry, and for reads that of its first register, under which its raw words are filed."""
+    layout = entry.layout(swap_floats=False)
+    if method in WRITE_METHODS:
+        yield key(method, entry.unit, entry.address)
+    elif layout is None:
+        yield from (key(method, entry.unit, entry.address + index) for index in range(entry.words))
+    else:
+        addresses = [one.address for one in layout.fields]
+        yield from (key(method, entry.unit, entry.address + offset) for offset in addresses)
+        if 0 not in addresses:
+            yield key(method, entry.unit, entry.address)

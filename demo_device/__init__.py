@@ -1,0 +1,1 @@
+"""A room with a heat pump that speaks Modbus/TCP, to try everything without hardware."""
