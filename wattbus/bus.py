@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -251,11 +252,33 @@ class Bus:
                 told = flags.is_disconnect_packet_from_server
                 disconnected.set_result(f"the broker says: {code}" if told else "the connection was lost")
 
+        loop, loops_thread = asyncio.get_running_loop(), threading.get_ident()
+
+        def on_wants_to_write(c: PahoClient, userdata: Any, sock: Any) -> None:
+            # aiomqtt always goes through the loop's wake-up pipe, and complains when the socket is gone by then.
+            if threading.get_ident() == loops_thread:
+                self._write_when_possible(client, sock)
+            else:
+                loop.call_soon_threadsafe(self._write_when_possible, client, sock)
+
+        paho.on_socket_register_write = on_wants_to_write
         paho.on_connect = on_connect
         paho.on_disconnect = on_disconnect
         paho.on_message = self._received
         paho.on_publish = self._confirmed
         return client
+
+    @staticmethod
+    def _write_when_possible(client: aiomqtt.Client, sock: Any) -> None:
+        def write() -> None:
+            try:
+                client._client.loop_write()
+            except (OSError, ValueError) as error:
+                if not client._disconnected.done():
+                    client._disconnected.set_exception(aiomqtt.MqttError(str(error)))
+
+        if sock.fileno() >= 0:
+            asyncio.get_running_loop().add_writer(sock.fileno(), write)
 
     def _take_limits(self, given: Properties | None) -> None:
         allowed = getattr(given, "ReceiveMaximum", None) or 65535

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wattbus.errors import ConfigError
 
-# Measured limits: docs/delivery.md. Nothing here drops a message before a quarter of a gigabyte is queued.
+# Measured limits: docs/architecture.md. Nothing here drops a message before a quarter of a gigabyte is queued.
 LOSSLESS = (
     "autosave_interval 30",
     "max_inflight_messages 100",

@@ -1,0 +1,108 @@
+"""The page about adding a connector is run as it stands: its files are written, its commands executed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.house import listening
+from wattbus.mosquitto import Mosquitto
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "add-a-connector.md").read_text(encoding="utf-8")
+FILES = re.findall(r"^`(connectors/\S+)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+CONSOLES = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A copy of the connectors with the new one beside them, ahead of the installed ones; `wattbus` on the path."""
+    shutil.copytree(ROOT / "connectors", tmp_path / "connectors", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, content in FILES:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    wattbus = commands / "wattbus"
+    wattbus.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wattbus.cli "$@"\n', encoding="utf-8")
+    wattbus.chmod(0o755)
+    path_variable = f"{commands}:{os.environ['PATH']}"
+    return {"PATH": path_variable, "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+
+
+def test_the_page_has_the_files_of_a_connector() -> None:
+    assert [Path(name).name for name, _ in FILES] == [
+        "__init__.py",
+        "settings.py",
+        "codec.py",
+        "connector.py",
+        "simulator.py",
+    ]
+
+
+@pytest.mark.parametrize("console", CONSOLES, ids=["check", "decode"])
+async def test_the_commands_print_what_the_page_says(console: str, environment: dict[str, str], tmp_path: Path) -> None:
+    command = ""
+    expected: dict[str, list[str]] = {}
+    for line in console.splitlines():
+        if line.startswith("$ "):
+            command = line[2:]
+            expected[command] = []
+        else:
+            expected[command].append(line)
+    for command, lines in expected.items():
+        process = await asyncio.create_subprocess_shell(
+            command,
+            env=environment,
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        printed = output.decode().splitlines()
+        assert all(line in printed for line in lines), f"{command}\n{output.decode()}"
+
+
+async def test_simulator_and_connector_work_together(
+    environment: dict[str, str], tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    simulator = await asyncio.create_subprocess_exec(
+        "wattbus", "simulate", "thermometer", env=environment, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert simulator.stdout is not None
+    said = (await asyncio.wait_for(simulator.stdout.readline(), 30)).decode()
+    port = re.search(r":(\d+);", said)
+    assert port, said
+    variables = {
+        **environment,
+        "CONNECTOR_NAME": "hall",
+        "THERMOMETER_HOST": "127.0.0.1",
+        "THERMOMETER_PORT": port[1],
+        "MQTT_BROKER_PORT": str(mosquitto.port),
+    }
+    probe = await asyncio.create_subprocess_exec(
+        "wattbus", "check", "thermometer", "--probe", env=variables, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(probe.communicate(), 30)
+    assert probe.returncode == 0 and b"21.5" in output, output.decode()
+
+    connector = await asyncio.create_subprocess_exec("wattbus", "run", "thermometer", env=variables, cwd=tmp_path)
+    async with listening(mosquitto.port) as listener:
+        await listener.until(
+            lambda: {"hall/messages/temperature/value", "hall/datapoints"} <= listener.last.keys(), within=30
+        )
+        assert listener.last["hall/messages/temperature/value"]["value"] == 21.5
+        assert {"temperature", "humidity", "led"} == {entry["key"] for entry in listener.last["hall/datapoints"]}
+        await listener.client.publish("hall/messages/led-set/value", '{"value": true, "timestamp": 1700000000000}', 1)
+        await listener.until(lambda: "hall/messages/led-set/result" in listener.last, within=30)
+        assert listener.last["hall/messages/led-set/result"]["outcome"] == "applied"
+    for process in (connector, simulator):
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 15)
