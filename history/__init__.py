@@ -1,0 +1,1 @@
+"""History: from the bus into the database, nothing lost, nothing twice."""

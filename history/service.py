@@ -1,0 +1,245 @@
+"""The bus around the recording: subscribe, batch, commit, acknowledge, tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+from history.database import Database
+from history.publisher import DAY_MS, ReceiptPublisher
+from history.reading import Reader, Records, subscriptions
+from history.receipts import Ledger
+from history.settings import Settings
+from wattbus import metrics
+from wattbus.bus import Bus, Delivery
+from wattbus.clock import SYSTEM_CLOCK, Clock
+from wattbus.errors import ConfigError, causes
+from wattbus.service import Presence, on_the_bus, supervise
+from wattbus.storage import Batch, BatchRefused, DatabaseAway, Retention, Written, check_url
+
+log = logging.getLogger(__name__)
+
+SESSION_EXPIRY_S = 14 * 86_400  # how long the broker keeps messages for a history that is away
+STOCK_WINDOW = 20  # messages that an unconfigured Mosquitto sends before it waits for acknowledgements
+SILENCE_S = 0.005
+FIRST_RETENTION_S = 60.0  # a machine without a clock of its own has asked for the time by then
+RETENTION_INTERVAL_S = 300.0
+
+ROWS = metrics.counter("history_rows", "Values, setpoints, schedules and outcomes written.")
+REDELIVERED = metrics.counter("history_redelivered", "Of those that came, how many were there already, equal.")
+CONFLICTS = metrics.counter("history_conflicts", "Of those that came, how many replaced a different one.")
+REFUSED = metrics.counter("history_unstorable", "Values that no database takes (NaN), left out.")
+BAD = metrics.counter("history_bad_messages", "Messages that make no sense, by kind of topic.", "kind")
+BATCHES = metrics.counter("history_batches", "Transactions with messages in them.")
+COMMIT = metrics.histogram("history_commit_seconds", "Time from the begin of a transaction to its end (s).")
+HOLES = metrics.gauge("history_missing_readings", "Readings known to be missing in the sessions of late.")
+LAG = metrics.gauge("history_lag_seconds", "Age of the newest reading of the last transaction when it was written (s).")
+REMOVED = metrics.counter("history_removed_rows", "Rows removed by retention.", "reason")
+SIZE = metrics.gauge("history_database_bytes", "What the stored data occupies (bytes).")
+
+
+async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Record for ever. Raises ConfigError when the database cannot be meant."""
+    check_url(settings.url)
+    presence = Presence(settings.name, clock=clock)
+    bus = Bus(
+        settings,
+        settings.name,
+        will=presence.will,
+        session_expiry_s=SESSION_EXPIRY_S,
+        high_water=2 * settings.history_batch_messages,
+    )
+    await bus.subscribe(subscriptions(settings.history_connectors))
+    database = Database(settings.url, presence, clock=clock)
+    publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
+    recorder = Recorder(settings, bus, database, publisher, clock)
+    retainer = Retainer(settings, database, clock)
+    try:
+        async with on_the_bus(bus, presence), asyncio.TaskGroup() as tasks:
+            tasks.create_task(supervise("recorder", recorder.run, clock=clock), name="recorder")
+            tasks.create_task(supervise("receipts", publisher.run, clock=clock), name="receipts")
+            tasks.create_task(supervise("retention", retainer.run, clock=clock), name="retention")
+    except BaseExceptionGroup as group:
+        wrong = [cause for cause in causes(group) if isinstance(cause, ConfigError)]
+        raise wrong[0] if wrong else group from None
+    finally:
+        await database.close()
+
+
+class Recorder:
+    """Takes batches from the bus, writes them, then acknowledges."""
+
+    def __init__(
+        self, settings: Settings, bus: Bus, database: Database, publisher: ReceiptPublisher, clock: Clock
+    ) -> None:
+        self._service = settings.name
+        self._most = settings.history_batch_messages
+        self._wait_s = settings.history_batch_wait_ms / 1000
+        self._bus = bus
+        self._database = database
+        self._publisher = publisher
+        self._clock = clock
+        self._reader = Reader(settings.history_connectors, self._note_bad, clock.now_ms)
+        self._ledger = Ledger()
+        self._bad: Counter[str] = Counter()
+        self._held: list[Delivery] = []
+        self._suspect: Delivery | None = None
+        HOLES.labels(self._service).set_function(lambda: float(self._ledger.holes))
+
+    async def run(self) -> None:
+        """Record for ever. Entered again after a bug it takes what it held one by one: one of them is the reason."""
+        await self._learn_sessions()
+        self._give_up_suspect()
+        while self._held:
+            self._suspect = self._held[0]
+            await self._record([self._suspect])
+            self._suspect = None
+            del self._held[0]
+        while True:
+            self._held = await self._next_batch()
+            await self._record(self._held)
+            self._held = []
+
+    async def _learn_sessions(self) -> None:
+        since = self._clock.now_ms() - DAY_MS
+        states = await self._database.until_done(lambda store: store.recent_sessions(since))
+        self._ledger.learn(states)
+        self._publisher.committed(states)
+
+    def _give_up_suspect(self) -> None:
+        """An unacknowledged message would hold up all that came after it."""
+        if self._suspect is not None:
+            self._note_bad("bug", self._suspect.topic)
+            self._suspect.acknowledge()
+            self._suspect = None
+            del self._held[0]
+
+    async def _next_batch(self) -> list[Delivery]:
+        """What is there or comes within the batch's wait, unless the broker sends no more before it hears from us."""
+        taken = await self._bus.next_deliveries(self._most)
+        end = self._clock.monotonic() + self._wait_s
+        while len(taken) < self._most and (left := end - self._clock.monotonic()) > 0:
+            patience = min(left, SILENCE_S) if len(taken) >= STOCK_WINDOW else left
+            try:
+                async with asyncio.timeout(patience):
+                    taken += await self._bus.next_deliveries(self._most - len(taken))
+            except TimeoutError:
+                break
+        return taken
+
+    async def _record(self, deliveries: list[Delivery]) -> None:
+        """Write what they say in one transaction; acknowledge after it, and only then."""
+        records = self._read(deliveries)
+        unknown = self._ledger.unknown(arrived.key for arrived in records.arrived)
+        if unknown:
+            self._ledger.learn(await self._database.until_done(lambda store: store.sessions(unknown)))
+        await self._note_and_write(records, deliveries)
+        for delivery in deliveries:
+            delivery.acknowledge()
+        self._publisher.committed(records.batch.sessions)
+        self._note_lag(records.batch)
+        await self._tidy()
+
+    async def _note_and_write(self, records: Records, deliveries: list[Delivery]) -> None:
+        records.batch.sessions = self._ledger.note(records.arrived, self._clock.now_ms())
+        if not records.batch:
+            return
+        written = False
+        try:
+            await self._write(records.batch, deliveries)
+            written = True
+        finally:
+            if not written:  # the ledger must not speak of what was not committed
+                self._ledger.forget({arrived.key for arrived in records.arrived})
+
+    def _read(self, deliveries: list[Delivery]) -> Records:
+        records = Records()
+        for delivery in deliveries:
+            self._reader.read(records, delivery.topic, delivery.payload, delivery.retain)
+        return records
+
+    async def _write(self, batch: Batch, deliveries: list[Delivery]) -> None:
+        try:
+            self._count(await self._commit(batch))
+        except BatchRefused as refused:
+            log.error("the database refuses a batch, its messages are tried one by one: %s", refused)
+            await self._write_one_by_one(batch, deliveries)
+
+    async def _write_one_by_one(self, batch: Batch, deliveries: list[Delivery]) -> None:
+        """The sessions come last: they may speak only of what is there."""
+        for delivery in deliveries:
+            try:
+                self._count(await self._commit(self._read([delivery]).batch))
+            except BatchRefused as refused:
+                self._note_bad("refused", f"{delivery.topic}: {refused}")
+        await self._commit(Batch(sessions=batch.sessions))
+
+    async def _commit(self, batch: Batch) -> Written:
+        started = self._clock.monotonic()
+        written = await self._database.until_done(lambda store: store.write(batch))
+        COMMIT.labels(self._service).observe(self._clock.monotonic() - started)
+        BATCHES.labels(self._service).inc()
+        return written
+
+    async def _tidy(self) -> None:
+        now_ms = self._clock.now_ms()
+        try:
+            await self._database.once(lambda store: store.tidy(now_ms))
+        except DatabaseAway:
+            return  # the next batch waits for it; tidying comes after that
+
+    def _count(self, written: Written) -> None:
+        ROWS.labels(self._service).inc(written.rows)
+        REDELIVERED.labels(self._service).inc(written.redelivered)
+        CONFLICTS.labels(self._service).inc(written.conflicts)
+        REFUSED.labels(self._service).inc(written.refused)
+
+    def _note_lag(self, batch: Batch) -> None:
+        if batch.values:
+            LAG.labels(self._service).set((self._clock.now_ms() - batch.values[-1].timestamp_ms) / 1000)
+
+    def _note_bad(self, kind: str, fault: str) -> None:
+        """Count it; log the first and then every hundredth."""
+        BAD.labels(self._service, kind).inc()
+        if self._bad[kind] % 100 == 0:
+            log.warning("a message makes no sense (%d so far on %s topics): %s", self._bad[kind] + 1, kind, fault)
+        self._bad[kind] += 1
+
+
+class Retainer:
+    """Removes from time to time what is too old or too much."""
+
+    def __init__(self, settings: Settings, database: Database, clock: Clock) -> None:
+        self._service = settings.name
+        self._retention = Retention(
+            oldest_days=settings.history_retention_days or None, most_bytes=settings.history_max_bytes or None
+        )
+        self._database = database
+        self._clock = clock
+
+    async def run(self) -> None:
+        await self._clock.sleep(FIRST_RETENTION_S)
+        while True:
+            try:
+                await self._retain()
+            except DatabaseAway as error:
+                log.debug("retention has to wait: %s", error)  # the recorder tells
+            await self._clock.sleep(RETENTION_INTERVAL_S)
+
+    async def _retain(self) -> None:
+        now_ms = self._clock.now_ms()
+        removed = await self._database.once(lambda store: store.retain(self._retention, now_ms))
+        REMOVED.labels(self._service, "age").inc(removed.by_age)
+        REMOVED.labels(self._service, "size").inc(removed.by_size)
+        SIZE.labels(self._service).set(removed.bytes_used)
+        self._database.holds(_size(removed.bytes_used, self._retention.most_bytes))
+        if removed.by_age:
+            log.info("removed %d rows older than %g days", removed.by_age, self._retention.oldest_days or 0)
+        if removed.by_size:
+            log.warning("removed the %d oldest rows: HISTORY_MAX_BYTES is reached", removed.by_size)
+
+
+def _size(used: int, most: int | None) -> str:
+    bound = f" of {most / 2**20:.0f}" if most else ""
+    return f"{used / 2**20:.0f}{bound} MiB used"

@@ -1,0 +1,1 @@
+"""Schema changes, forward only, applied when a store is opened."""

@@ -1,0 +1,1 @@
+"""One file per change, `vNNNN_what.py`."""
