@@ -57,7 +57,10 @@ class Mosquitto:
         self._configuration_directory.mkdir(parents=True, exist_ok=True)
         configuration = self._configuration_directory / "mosquitto.conf"
         configuration.write_text("\n".join(self._lines()) + "\n", encoding="utf-8")
+        # A parent that is killed cannot stop its broker: the kernel does it, where util-linux knows how to ask it to.
+        with_parent = [setpriv, "--pdeathsig", "TERM"] if (setpriv := shutil.which("setpriv")) else []
         self._process = await asyncio.create_subprocess_exec(
+            *with_parent,
             executable,
             "-c",
             str(configuration),

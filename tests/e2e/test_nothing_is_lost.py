@@ -236,9 +236,10 @@ async def test_a_stock_mosquitto_under_a_burst_of_20000_readings(tmp_path: Path)
     async with listening(house.broker.port, "history/#") as listener:
         await listener.until(lambda: "history/status" in listener.last)
     async with counting(connector, house):
-        await until(lambda: len(_counts(house)) >= 20_000, "20,000 readings in the database", house.tell, within=120)
+        burst = set(range(1, 20_001))
+        await until(lambda: burst <= set(_counts(house)), "20,000 readings in the database", house.tell, within=120)
         stored = _counts(house)
-        assert stored == list(range(1, len(stored) + 1))
+        assert len(stored) == len(set(stored))
     await house.history.stop()
     await house.broker.stop()
 

@@ -203,6 +203,39 @@ async def test_signs_in_with_user_and_password(tmp_path: Path, caplog: pytest.Lo
     await broker.stop()
 
 
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A certificate authority and a certificate for 127.0.0.1, made for this test."""
+    for arguments in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca",
+        "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=127.0.0.1",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names",
+    ):
+        (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+        subprocess.run(["openssl", *arguments.split()], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+async def test_speaks_tls_and_refuses_a_broker_it_does_not_know(
+    certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = [f"certfile {certificates}/server.pem", f"keyfile {certificates}/server.key"]
+    broker = Mosquitto(configuration_directory=certificates, options=options)
+    await broker.start()
+    known = BrokerSettings(mqtt_broker_port=broker.port, mqtt_ca_file=str(certificates / "ca.pem"))
+    async with running(quick(known, "a")) as bus:
+        await bus.subscribe(["t"])
+        for _ in range(200):  # more than one TLS record, so that what waits inside the TLS layer is read too
+            await bus.publish_soon(Outgoing("t", b"x" * 3000))
+        assert len(await take(bus, 200)) == 200
+    unknown = BrokerSettings(mqtt_broker_port=broker.port, mqtt_tls=True)
+    async with running(quick(unknown, "b"), connected=False):
+        async with asyncio.timeout(SOON):
+            while "certificate verify failed" not in caplog.text:
+                await asyncio.sleep(0.01)
+    await broker.stop()
+
+
 async def test_the_last_will_is_published_when_the_process_dies(broker_settings: BrokerSettings) -> None:
     will = Outgoing("dying/status", b"offline", retain=True)
     async with running(quick(broker_settings, "watcher")) as watcher:

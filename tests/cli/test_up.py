@@ -1,0 +1,167 @@
+"""`wattbus up` as a process: real services, a real broker that dies, a folder that is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import (
+    SOON,
+    Command,
+    Doorbell,
+    completed,
+    connector_variables,
+    env_text,
+    watching,
+    wattbus,
+)
+from wattbus.mosquitto import Mosquitto, free_port
+
+VALUE_TOPIC = "meter/messages/read_input_registers__1__1/value"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A folder with history, the demo device and a connector for it."""
+    house = tmp_path / "house"
+    house.mkdir()
+    device_port = free_port()
+    variables = connector_variables(device_port)
+    del variables["MQTT_BROKER_PORT"]
+    (house / "history.env").write_text("HISTORY_RECEIPT_SECONDS=0.1\n")
+    (house / "demo_device.env").write_text(f"DEMO_DEVICE_PORT={device_port}\n")
+    (house / "modbus_tcp.meter.env").write_text(env_text(variables))
+    return house
+
+
+@asynccontextmanager
+async def up(house: Path, **variables: str) -> AsyncIterator[tuple[Command, int]]:
+    """A running suite and the port of its embedded broker."""
+    async with wattbus("up", "house", cwd=house.parent, **variables) as command:
+        line = await command.line("(embedded)")
+        yield command, int(line.removesuffix(" (embedded)").rsplit(":", 1)[1])
+
+
+def broker_process(house: Path) -> int:
+    return int((house / "data" / "broker" / "pid").read_text())
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def newer_than(upto: int) -> Callable[[Any], bool]:
+    return lambda receipt: bool(receipt["upto"] > upto)
+
+
+async def test_device_to_database_and_a_clean_end(house: Path, doorbell: Doorbell) -> None:
+    leaking = {"MQTT_BROKER_HOST": "127.0.0.1", "MQTT_BROKER_PORT": str(doorbell.port), "CONNECTOR_NAME": "leaked"}
+    async with up(house, **leaking) as (command, port), watching(port, "#") as bus:
+        assert (await bus.message(VALUE_TOPIC))["value"] > 0
+        receipt = await bus.message("history/receipts/meter", lambda receipt: receipt["upto"] >= 2)
+        assert receipt["missing"] == []
+        assert await command.line(f"mosquitto_sub -h 127.0.0.1 -p {port} -v -t '#'")
+        broker = broker_process(house)
+        assert await command.terminated() == 0
+        assert not is_alive(broker)
+        assert (await bus.message("meter/status", lambda status: status["state"] == "offline"))["detail"] == "stopped"
+    assert doorbell.visits == 0
+    assert (house / "data" / "history.db").exists()
+
+
+async def test_the_embedded_broker_comes_back(house: Path) -> None:
+    async with up(house) as (command, port):
+        for _ in range(2):
+            async with watching(port, VALUE_TOPIC) as bus:
+                await bus.message(VALUE_TOPIC)
+            killed = broker_process(house)
+            os.kill(killed, signal.SIGKILL)
+            async with asyncio.timeout(SOON):
+                while broker_process(house) == killed:
+                    await asyncio.sleep(0.02)
+            async with watching(port, "history/receipts/meter", VALUE_TOPIC) as bus:
+                upto = (await bus.message("history/receipts/meter"))["upto"]
+                await bus.message("history/receipts/meter", newer_than(upto))
+        await command.line("the embedded broker ended with code -9; it is started again")
+        assert await command.terminated(signal.SIGINT) == 0
+
+
+async def test_a_killed_suite_leaves_nothing_in_the_way(house: Path) -> None:
+    async with up(house) as (command, port):
+        async with watching(port, VALUE_TOPIC) as bus:
+            await bus.message(VALUE_TOPIC)
+        command.process.kill()
+        await command.ended()
+    leftover = broker_process(house)
+    assert is_alive(leftover)
+    async with up(house) as (command, again):
+        assert again == port
+        async with watching(again, VALUE_TOPIC) as bus:
+            await bus.message(VALUE_TOPIC)
+        assert broker_process(house) != leftover
+        assert await command.terminated() == 0
+
+
+async def test_a_folder_has_one_user(house: Path) -> None:
+    async with up(house) as (first, _):
+        second = await completed("up", "house", cwd=house.parent)
+        assert second.process.returncode == 2
+        data = house / "data"
+        assert second.faults == [f"DATA_DIRECTORY: {data} is in use by the running process {first.process.pid}"]
+        assert await first.terminated() == 0
+
+
+async def test_one_wrong_service_stops_the_start(house: Path, doorbell: Doorbell) -> None:
+    (house / "common.env").write_text(f"MQTT_BROKER_HOST=127.0.0.1\nMQTT_BROKER_PORT={doorbell.port}\n")
+    (house / "modbus_tcp.other.env").write_text("POLL_SECONDS=5\nMODBUS_CONFIG='{\"read_coils\": []}'\n")
+    command = await completed("up", "house", cwd=house.parent)
+    assert command.process.returncode == 2
+    assert command.faults == ["modbus_tcp.other.env: MODBUS_MASTER_IP is required and not set"]
+    assert doorbell.visits == 0
+    assert not (house / "data").exists()
+
+
+async def test_a_taken_port_is_told(house: Path, doorbell: Doorbell) -> None:
+    (house / "common.env").write_text(f"MQTT_BROKER_PORT={doorbell.port}\n")
+    command = await completed("up", "house", cwd=house.parent)
+    assert command.process.returncode == 2
+    assert command.faults[0].startswith(f"MQTT_BROKER_PORT: something listens on port {doorbell.port} already")
+
+
+async def test_a_service_that_gives_up_later_does_not_take_the_others_along(house: Path, mosquitto: Mosquitto) -> None:
+    http_port = free_port()
+    (house / "common.env").write_text(
+        f"MQTT_BROKER_HOST=127.0.0.1\nMQTT_BROKER_PORT={mosquitto.port}\nHTTP_PORT={http_port}\n"
+    )
+    (house / "history.env").write_text("DATABASE_URL=nonsense://\n")
+    async with wattbus("up", "house", cwd=house.parent) as command, watching(mosquitto.port, VALUE_TOPIC) as bus:
+        fault = await command.line("it ends, the other services go on: history.env: DATABASE_URL")
+        assert "ERROR" in fault
+        await bus.message(VALUE_TOPIC)
+        answer = await _get(http_port, "/readyz")
+        assert answer.startswith("HTTP/1.1 503")
+        assert (
+            "history.env: DATABASE_URL" in json.loads(answer.partition("\r\n\r\n")[2])["faults"]["history"]["settings"]
+        )
+        assert await command.terminated() == 0
+
+
+async def _get(port: int, path: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(SOON):
+        answer = (await reader.read()).decode()
+    writer.close()
+    return answer
