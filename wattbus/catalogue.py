@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from wattbus import topics
@@ -30,7 +30,7 @@ class Catalogue:
         self._known: dict[Identity, Datapoint] = {}
         self._levels: dict[Identity, str] = {}
         self._used: set[str] = set()
-        self._map: DatapointMap | None = None
+        self._map: dict[Identity, list[str]] | None = None
         self._sensor_topics: dict[str, str] = {}
         self._actuators: dict[str, Datapoint] = {}
 
@@ -38,30 +38,33 @@ class Catalogue:
 
     def describe(self, datapoints: Iterable[Datapoint]) -> bool:
         """Add or describe anew; whether anything changed."""
-        changed = False
+        changed: list[Identity] = []
+        collided = False
         for datapoint in datapoints:
             identity = (datapoint.type, datapoint.key)
             if self._known.get(identity) != datapoint:
-                changed = True
+                changed.append(identity)
                 if identity not in self._known:
-                    self._assign_level(identity)
+                    collided |= self._assign_level(identity)
                 self._known[identity] = datapoint
-        if changed:
-            self._select()
-        return changed
+        # Thousands may be discovered one by one: look at all of them only when others had to move.
+        self._select(self._known if collided else changed)
+        return bool(changed)
 
     def discover(self, sensors: Iterable[Datapoint]) -> bool:
         """Add sensors that were seen in a reading and are not known yet."""
         return self.describe(sensor for sensor in sensors if ("sensor", sensor.key) not in self._known)
 
-    def _assign_level(self, identity: Identity) -> None:
+    def _assign_level(self, identity: Identity) -> bool:
+        """Whether others have another level now, too."""
         [level] = topics.topic_ids([identity]).values()
         if level in self._used:
             self._levels = topics.topic_ids([*self._levels, identity])
             self._used.update(self._levels.values())
-        else:
-            self._levels[identity] = level
-            self._used.add(level)
+            return True
+        self._levels[identity] = level
+        self._used.add(level)
+        return False
 
     def sensor(self, key: str) -> Datapoint | None:
         return self._known.get(("sensor", key))
@@ -87,33 +90,41 @@ class Catalogue:
 
     def choose(self, datapoint_map: DatapointMap | None) -> list[str]:
         """Let a datapoint map rule, or None: everything. Returns what in the map cannot be followed."""
-        self._map = datapoint_map
-        self._select()
-        if datapoint_map is None:
-            return []
-        wanted = [*datapoint_map.sensor.values(), *datapoint_map.actuator]
-        faults = [f"{topic!r} is no topic" for topic in wanted if not _valid(topic)]
-        unknown = [key for key in datapoint_map.actuator.values() if ("actuator", key) not in self._known]
-        return faults + [f"{key}: there is no such actuator" for key in unknown]
+        self._map = None
+        faults: list[str] = []
+        if datapoint_map is not None:
+            wanted = [*datapoint_map.sensor.values(), *datapoint_map.actuator]
+            faults += [f"{topic!r} is no topic" for topic in wanted if not _valid(topic)]
+            unknown = [key for key in datapoint_map.actuator.values() if ("actuator", key) not in self._known]
+            faults += [f"{key}: there is no such actuator" for key in unknown]
+            both = datapoint_map.actuator.keys() & set(datapoint_map.sensor.values())
+            faults += [f"{topic} is a sensor's topic too: it would receive its readings as commands" for topic in both]
+            chosen: dict[Identity, list[str]] = {}
+            for key, topic in datapoint_map.sensor.items():
+                if _valid(topic):
+                    chosen["sensor", key] = [topic]
+            for topic, key in datapoint_map.actuator.items():
+                if _valid(topic) and topic not in both:
+                    chosen.setdefault(("actuator", key), []).append(topic)
+            self._map = chosen
+        self._select(self._known)
+        return faults
 
-    def _select(self) -> None:
+    def _select(self, identities: Collection[Identity]) -> None:
+        """Find the topics of these; of all of them when there are no others."""
+        if identities is self._known:
+            self._sensor_topics, self._actuators = {}, {}
+        for identity in identities:
+            for topic in self._topics_of(identity):
+                if identity[0] == "sensor":
+                    self._sensor_topics[identity[1]] = topic
+                else:
+                    self._actuators[topic] = self._known[identity]
+
+    def _topics_of(self, identity: Identity) -> list[str]:
         if self._map is None:
-            by_default = {identity: topics.value(self.connector, level) for identity, level in self._levels.items()}
-            self._sensor_topics = {key: topic for (kind, key), topic in by_default.items() if kind == "sensor"}
-            self._actuators = {
-                topic: self._known[identity]
-                for identity, topic in by_default.items()
-                if identity[0] == "actuator" and identity in self._known
-            }
-            return
-        self._sensor_topics = {
-            key: topic for key, topic in self._map.sensor.items() if ("sensor", key) in self._known and _valid(topic)
-        }
-        self._actuators = {
-            topic: self._known["actuator", key]
-            for topic, key in self._map.actuator.items()
-            if ("actuator", key) in self._known and _valid(topic)
-        }
+            return [topics.value(self.connector, self._levels[identity])]
+        return self._map.get(identity, [])
 
     @property
     def topics(self) -> Topics:
@@ -143,7 +154,7 @@ def _description(datapoint: Datapoint, topic: str) -> DatapointDescription:
     given = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(datapoint).items()
-        if name in DatapointDescription.model_fields and value not in (None, "")
+        if name in DatapointDescription.model_fields and (value not in (None, "") or name == "key")
     }
     return DatapointDescription.model_validate({**given, "topic": topic})
 

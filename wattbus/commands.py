@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections import OrderedDict, deque
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from wattbus import metrics, topics
 from wattbus.bus import Bus, Delivery, Outgoing
+from wattbus.cancellation import raise_if_cancelled
 from wattbus.clock import Clock
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import BrokerAway, CommandRejected, LinkDown, PublishError, causes
@@ -39,9 +41,9 @@ def checked(datapoint: Datapoint, value: JsonValue) -> Scalar:
     elif datapoint.data_format == "bool":
         value = _boolean(value)
     elif datapoint.data_format in ("generic_text", "discrete_text") and not isinstance(value, str):
-        raise CommandRejected(f"{value!r} is no text")
+        raise CommandRejected(f"{value!r:.80} is no text")
     if allowed is not None and not any(_equal(value, choice) for choice in allowed):
-        raise CommandRejected(f"{value!r} is not allowed: choose from {', '.join(map(repr, allowed))}")
+        raise CommandRejected(f"{value!r:.80} is not allowed: choose from {', '.join(map(repr, allowed))}")
     _in_range(datapoint, value)
     return value  # type: ignore[no-any-return]
 
@@ -50,13 +52,15 @@ def _number(value: Scalar, allowed: tuple[Scalar, ...] | None) -> Scalar:
     if value is None and allowed is not None and None in allowed:
         return None
     if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return int(value)
         try:
             number = float(value)
         except ValueError:
             raise CommandRejected(f"{value!r:.80} is no number") from None
         if not math.isfinite(number):
-            raise CommandRejected(f"{value!r} is no number")
-        return int(number) if number.is_integer() and "." not in value and "e" not in value.lower() else number
+            raise CommandRejected(f"{value!r:.80} is no number")
+        return number
     if value is None or isinstance(value, bool):
         raise CommandRejected(f"{value!r} is no number")
     return value
@@ -79,9 +83,9 @@ def _in_range(datapoint: Datapoint, value: Scalar) -> None:
         return
     low, high = datapoint.min_value, datapoint.max_value
     if low is not None and value < low:
-        raise CommandRejected(f"{value:g} is less than the minimum {low:g}")
+        raise CommandRejected(f"{value!r:.80} is less than the minimum {low:g}")
     if high is not None and value > high:
-        raise CommandRejected(f"{value:g} is greater than the maximum {high:g}")
+        raise CommandRejected(f"{value!r:.80} is greater than the maximum {high:g}")
 
 
 @dataclass(slots=True)
@@ -92,6 +96,7 @@ class _Order:
     delivery: Delivery
     command: Command
     arrived_at: float  # monotonic seconds
+    acknowledged: bool = False  # before it is executed: it must not come again
 
 
 class CommandDesk:
@@ -126,6 +131,7 @@ class CommandDesk:
         self._gap: OrderedDict[str, _Order] | None = OrderedDict()
         # What was executed, so that a redelivery is answered and not executed again.
         self._executed: OrderedDict[tuple[str, bytes, bytes | None], ResultMessage] = OrderedDict()
+        self._underway: dict[tuple[str, bytes, bytes | None], _Order] = {}  # taken, no outcome yet
         self._answers: deque[tuple[Delivery, ResultMessage]] = deque()
         self._answered = asyncio.Event()
 
@@ -153,11 +159,17 @@ class CommandDesk:
         except BadMessage as error:
             self._answer(delivery, _result(None, self._clock, "rejected", f"not a command: {error}"))
             return
-        identity = (delivery.topic, delivery.payload, delivery.correlation)
+        identity = _identity(delivery)
         if delivery.duplicate and identity in self._executed:
             self._answer(delivery, self._executed[identity])
             return
+        if delivery.duplicate and identity in self._underway:
+            self._underway[identity].delivery = delivery  # this is the one that the broker waits for now
+            if self._underway[identity].acknowledged:
+                delivery.acknowledge()
+            return
         order = _Order(datapoint, delivery, command, self._clock.monotonic())
+        self._underway[identity] = order
         if delivery.retain:
             self._finish(order, "rejected", "a retained command would be executed at every connect: do not retain it")
         elif self._gap is None:
@@ -166,6 +178,14 @@ class CommandDesk:
             if (superseded := self._gap.pop(delivery.topic, None)) is not None:
                 self._finish(superseded, "expired", "a newer command for the same datapoint was waiting")
             self._gap[delivery.topic] = order
+
+    def refuse(self, delivery: Delivery, reason: str) -> None:
+        """A message on a topic that no actuator has."""
+        try:
+            command = parse(Command, delivery.payload)
+        except BadMessage:
+            command = None
+        self._answer(delivery, _result(command, self._clock, "rejected", reason))
 
     def _enqueue(self, order: _Order) -> None:
         if sum(map(len, self._queues.values())) >= MOST_WAITING:
@@ -184,11 +204,14 @@ class CommandDesk:
 
     async def run(self) -> None:
         """Execute and answer for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            for device in self._queues:
-                tasks.create_task(self._work_for(device), name=f"commands for {device or 'the device'}")
-            await self._publish_answers()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                for device in self._queues:
+                    tasks.create_task(self._work_for(device), name=f"commands for {device or 'the device'}")
+                await self._publish_answers()
+        finally:
+            self._tasks = None
 
     async def _work_for(self, device: str) -> None:
         while True:
@@ -199,8 +222,10 @@ class CommandDesk:
             await self._wake[device].wait()
 
     async def _execute(self, order: _Order) -> tuple[Outcome, str]:
-        if self._clock.monotonic() - order.arrived_at > self._max_age_s:
-            return "expired", f"waited longer than {self._max_age_s:g} s"
+        expiry_s = order.delivery.expiry_s
+        longest_s = self._max_age_s if expiry_s is None else expiry_s
+        if self._clock.monotonic() - order.arrived_at > longest_s:
+            return "expired", f"waited longer than {longest_s:g} s"
         if self._read_only:
             return "rejected", "this connector is read-only (READ_ONLY)"
         try:
@@ -210,6 +235,7 @@ class CommandDesk:
         if not self._link_is_up():
             return "failed", "the device is away"
         if not order.datapoint.repeatable:
+            order.acknowledged = True
             order.delivery.acknowledge()
         return await self._write_to_device(order.datapoint.key, value)
 
@@ -219,6 +245,9 @@ class CommandDesk:
                 await self._write(key, value)
         except TimeoutError:
             return "failed", f"the device did not confirm within {self._timeout_s:g} s"
+        except asyncio.CancelledError:
+            raise_if_cancelled()
+            return "failed", "the link broke before the device confirmed"  # what write() waited for was cancelled
         except Exception as error:
             for cause in causes(error):
                 if isinstance(cause, CommandRejected):
@@ -235,7 +264,8 @@ class CommandDesk:
     def _finish(self, order: _Order, outcome: Outcome, detail: str) -> None:
         result = _result(order.command, self._clock, outcome, detail)
         delivery = order.delivery
-        self._executed[delivery.topic, delivery.payload, delivery.correlation] = result
+        self._underway.pop(_identity(delivery), None)
+        self._executed[_identity(delivery)] = result
         if len(self._executed) > MOST_REMEMBERED:
             self._executed.popitem(last=False)
         self._answer(delivery, result)
@@ -243,7 +273,8 @@ class CommandDesk:
     def _answer(self, delivery: Delivery, result: ResultMessage) -> None:
         COMMANDS.labels(self._service, result.outcome).inc()
         if len(self._answers) >= 2 * MOST_WAITING:
-            self._answers.popleft()  # its command comes again after the reconnect, or its sender gave up long ago
+            # Its command comes again after the reconnect, or its sender gave up long ago.
+            self._answers.popleft()[0].acknowledge()
         self._answers.append((delivery, result))
         self._answered.set()
 
@@ -258,6 +289,7 @@ class CommandDesk:
             try:
                 await self._publish(delivery, result)
             except BrokerAway:
+                await self._clock.sleep(0.05)  # the bus may not have noticed yet: let it
                 continue
             if self._answers and self._answers[0][0] is delivery:
                 self._answers.popleft()
@@ -273,6 +305,10 @@ class CommandDesk:
                 await self._bus.publish(Outgoing(topic, payload, correlation=delivery.correlation))
             except PublishError as error:
                 log.error("the outcome of a command cannot be told: %s", error)
+
+
+def _identity(delivery: Delivery) -> tuple[str, bytes, bytes | None]:
+    return delivery.topic, delivery.payload, delivery.correlation
 
 
 def _result(command: Command | None, clock: Clock, outcome: Outcome, detail: str) -> ResultMessage:

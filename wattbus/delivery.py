@@ -5,7 +5,8 @@ The rules (docs/architecture.md, Delivery):
 * Every reading is published once as soon as there is a connection, whether history is there or not.
 * A receipt releases what it covers. What it calls missing was lost and is sent again at once: MQTT keeps the order of
   one publisher, so a number below one that arrived cannot still be on its way, unless it was sent again since.
-* While history is online, readings without any progress for 30 s are sent again. While it is away they are held.
+* While history is online, the readings of a session that saw no progress for 30 s are sent again. While it is away
+  they are held.
 * An installation that has no history (nothing on `history/status`) releases at the broker's PUBACK.
 
 Repetitions keep to a window that doubles while they arrive and halves when they are lost, so that a broker with small
@@ -57,7 +58,7 @@ class Ledger:
         self._repeated: dict[tuple[str, int], tuple[int, int]] = {}
         self._order = 0
         self._in_flight: set[tuple[str, int]] = set()  # not acknowledged by the broker yet
-        self._quiet_since = clock.monotonic()
+        self._quiet_since: dict[str, float] = {}  # by session, while something waits
         for session in outbox.sessions:
             if session != outbox.session:
                 self._again[session] = outbox.pending(session).copy()
@@ -84,8 +85,8 @@ class Ledger:
         elif session == self._outbox.session and sequence == self._fresh:
             self._fresh += 1
         waiting = self._waiting.setdefault(session, RangeSet())
-        if not any(self._waiting.values()):
-            self._quiet_since = self._clock.monotonic()
+        if not waiting:
+            self._quiet_since[session] = self._clock.monotonic()
         waiting.add(sequence)
         self._in_flight.add((session, sequence))
 
@@ -111,7 +112,7 @@ class Ledger:
         before = self.history
         self.history = "online" if state == "online" else "away"
         if self.history == "online" and before != "online":
-            self._quiet_since = self._clock.monotonic()
+            self._wait_anew()
 
     def no_history(self) -> None:
         """Nobody is on `history/status`: what the broker has acknowledged needs no receipt."""
@@ -126,19 +127,24 @@ class Ledger:
 
     def connected(self) -> None:
         """A new connection: waiting for a receipt starts anew."""
-        self._quiet_since = self._clock.monotonic()
+        self._wait_anew()
+
+    def _wait_anew(self) -> None:
+        self._quiet_since = dict.fromkeys(self._quiet_since, self._clock.monotonic())
 
     def receipt(self, receipt: Receipt) -> list[Range]:
         """Take a receipt; the missing numbers that are not here any more and can only be reported as lost."""
         session, missing = receipt.session, RangeSet(receipt.missing)
+        if session == self._outbox.session:  # nobody can miss what was never given
+            missing.remove(self._outbox.last_sequence + 1, max(missing.last or 0, receipt.upto))
         newest = self._newest_confirmed(receipt.session, missing, receipt.upto)
         released = self._release(session, missing.gaps(1, receipt.upto))
         if released:
-            self._quiet_since = self._clock.monotonic()
+            self._quiet_since[session] = self._clock.monotonic()
         lost = self._lost_again(session, missing, receipt.upto, newest)
         if lost:
             self.window = max(SMALLEST_WINDOW, self.window // 2)
-        elif released:
+        elif newest:
             self.window = min(LARGEST_WINDOW, self.window * 2)
         pending = self._outbox.pending(session)
         gone: list[Range] = []
@@ -202,12 +208,18 @@ class Ledger:
 
     def repeat_overdue(self) -> bool:
         """Send again what has seen no progress for 30 s while history is online; whether there was any."""
-        if self.history != "online" or self._clock.monotonic() - self._quiet_since < NO_RECEIPT_S:
+        if self.history != "online":
             return False
-        overdue = [(session, numbers) for session, numbers in self._waiting.items() if numbers]
-        self._quiet_since = self._clock.monotonic()
-        self._repeated.clear()
+        now = self._clock.monotonic()
+        overdue = [
+            (session, numbers)
+            for session, numbers in self._waiting.items()
+            if numbers and now - self._quiet_since.setdefault(session, now) >= NO_RECEIPT_S
+        ]
+        quiet = {session for session, _ in overdue}
+        self._repeated = {entry: sent for entry, sent in self._repeated.items() if entry[0] not in quiet}
         for session, numbers in overdue:
+            self._quiet_since[session] = now
             pending = self._outbox.pending(session)
             for waiting in numbers.ranges():
                 for part in pending.within(*waiting):
@@ -300,7 +312,10 @@ class ReadingSender:
                 log.error("cannot note that there is a history: %s", error)
         self._work.set()
 
-    def receipt(self, receipt: Receipt) -> None:
+    def receipt(self, receipt: Receipt, *, old: bool = False) -> None:
+        """What history has; `old` ones were retained by the broker and may be all that is left of a history."""
+        if self.ledger.history in ("unknown", "absent") and not old:
+            self.history_is("degraded")  # its status is below another name: hold readings, repeat what it misses
         gone = self.ledger.receipt(receipt)
         if gone:
             self._outbox.drop(receipt.session, gone)
@@ -322,7 +337,7 @@ class ReadingSender:
             await self._bus.wait_connected()
             if (pause_s := self._not_before - self._clock.monotonic()) > 0:
                 await self._clock.sleep(pause_s)
-            if not await self._report_lost() or not await self._send_next():
+            if await self._report_lost() and not await self._send_next():
                 self._work.clear()
                 await self._work.wait()
 
@@ -385,6 +400,7 @@ class ReadingSender:
     def _give_up(self, session: str, sequence: int, error: PublishError) -> None:
         log.error("reading %d is lost: %s", sequence, error)
         DROPPED.labels(self._service).inc()
+        self.ledger.not_published(session, sequence)
         self._outbox.drop(session, [(sequence, sequence)])
         self.ledger.forget_lost()
 
@@ -415,7 +431,11 @@ class ReadingSender:
                 self._work.set()
 
     async def _decide_whether_there_is_a_history(self) -> None:
-        await self._bus.wait_connected()
-        await self._clock.sleep(self._history_grace_s)
-        self.ledger.no_history()
+        while self.ledger.history == "unknown":
+            await self._bus.wait_connected()
+            connection = self._bus.counters.connects
+            await self._clock.sleep(self._history_grace_s)
+            if self._bus.connected and self._bus.counters.connects == connection:
+                self.ledger.no_history()
+                self._work.set()
         await asyncio.Event().wait()

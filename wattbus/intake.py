@@ -94,7 +94,7 @@ class Intake:
     def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int) -> None:
         quality: dict[str, Quality] = {}
         for key, value in values.items():
-            judged = self._plausibility.quality(self._catalogue.sensor(key), value)
+            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp)
             if judged is not None:
                 quality[key] = judged
 

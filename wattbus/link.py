@@ -100,6 +100,7 @@ class LinkKeeper:
     async def run(self) -> None:
         """Enter the connector's run() for ever. Raises ConfigError only."""
         while True:
+            entered_at = self._clock.monotonic()
             try:
                 await self._enter()
             except LinkDown as error:
@@ -111,6 +112,8 @@ class LinkKeeper:
                 log.exception("the connector failed; this is a bug, it is started again")
                 self.failing = True
                 self._is_down(f"a bug in the connector: {type(error).__name__}: {error}", tell=False)
+            if self._clock.monotonic() - entered_at >= SETTLED_AFTER_S:
+                self._backoff.reset()
             await self._clock.sleep(self._backoff.next_s())
             self.failing = False
 
@@ -146,7 +149,6 @@ class LinkKeeper:
         if self._up:
             return
         self._up = True
-        self._backoff.reset()
         if self._told_down:
             log.info("the link is up again")
         self._told_down = False

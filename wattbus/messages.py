@@ -238,12 +238,22 @@ def is_scalar(value: Any) -> bool:
     """Whether `value` can be a datapoint's value on the wire: text, finite number, bool or null."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return value is None or isinstance(value, str | int | bool)
+    if isinstance(value, str):
+        return is_text(value)
+    return value is None or isinstance(value, int)
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can say it: half a surrogate pair, which JSON's escapes allow, it cannot."""
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 __all__ = [
     "AvailableDatapoints", "BadMessage", "Command", "DatapointDescription", "DatapointMap", "Heartbeat", "LogMessage",
     "Message", "Outcome", "Quality", "Range", "RawMessage", "Receipt", "ResultMessage", "Scalar", "ScheduleItem",
     "ScheduleMessage", "SetpointItem", "SetpointMessage", "State", "StatusMessage", "ValueMessage", "ValuesMessage",
-    "is_scalar", "parse",
+    "is_scalar", "is_text", "parse",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 2**20
 SPILL_AFTER_S = 10.0
+DISK_RETRY_S = 10.0  # a disk that is full or broken is not tried again at every reading
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class _Segment:
     session: str
     numbers: RangeSet = field(default_factory=RangeSet)
     size: int = 0
+    torn: bool = False  # ends in half a line: nothing may be appended
 
 
 class Outbox:
@@ -66,6 +68,7 @@ class Outbox:
         self._segment_index = 0
         self._cached: tuple[Path, dict[int, bytes]] | None = None
         self._disk_failed = False
+        self._disk_retry_at = 0.0
         if directory is not None:
             self._load(directory)
 
@@ -109,7 +112,7 @@ class Outbox:
         self._memory[sequence] = (self._clock.monotonic(), payload)
         self._memory_bytes += len(payload)
         self._pending[self.session].add(sequence)
-        if self._memory_bytes > self._memory_limit:
+        if self._memory_bytes > self._memory_limit and self._disk_is_worth_a_try:
             self._spill(list(self._memory))
         self._make_room()
 
@@ -171,25 +174,28 @@ class Outbox:
                 self._memory_bytes -= len(entry[1])
 
     def _spill(self, sequences: list[int], durable: bool = False) -> None:
-        if self._directory is None:
+        if self._directory is None or not (durable or self._disk_is_worth_a_try):
             return
-        while sequences:
+        done = 0
+        while done < len(sequences):
             segment = self._open_segment(self._directory)
             lines: list[bytes] = []
             size = segment.size
-            while sequences and size < SEGMENT_BYTES:
-                sequence = sequences.pop(0)
+            while done + len(lines) < len(sequences) and size < SEGMENT_BYTES:
+                sequence = sequences[done + len(lines)]
                 line = b"%d %b\n" % (sequence, self._memory[sequence][1])
                 lines.append(line)
                 size += len(line)
-                segment.numbers.add(sequence)
             if not self._append(segment, b"".join(lines), durable):
-                for line in lines:
-                    segment.numbers.remove(int(line.split(b" ", 1)[0]))
                 return
-            for line in lines:
-                sequence = int(line.split(b" ", 1)[0])
+            for sequence in sequences[done : done + len(lines)]:
+                segment.numbers.add(sequence)
                 self._forget_in_memory(sequence, sequence)
+            done += len(lines)
+
+    @property
+    def _disk_is_worth_a_try(self) -> bool:
+        return not self._disk_failed or self._clock.monotonic() >= self._disk_retry_at
 
     def _append(self, segment: _Segment, content: bytes, durable: bool) -> bool:
         try:
@@ -202,6 +208,7 @@ class Outbox:
             if not self._disk_failed:
                 log.error("the outbox cannot write to %s, readings wait in memory only: %s", segment.path, error)
             self._disk_failed = True
+            self._disk_retry_at = self._clock.monotonic() + DISK_RETRY_S
             self._truncate(segment)
             return False
         if self._disk_failed:
@@ -213,17 +220,21 @@ class Outbox:
             self._cached = None
         return True
 
-    @staticmethod
-    def _truncate(segment: _Segment) -> None:
+    def _truncate(self, segment: _Segment) -> None:
         """Take half-written lines off again, so that the next ones do not stick to them."""
+        if not segment.size:
+            self._segments.remove(segment)
+            self._unlink(segment.path)
+            return
         try:
             os.truncate(segment.path, segment.size)
         except OSError:
             log.debug("could not shorten %s", segment.path)
+            segment.torn = True
 
     def _open_segment(self, directory: Path) -> _Segment:
         last = self._segments[-1] if self._segments else None
-        if last is not None and last.session == self.session and last.size < SEGMENT_BYTES:
+        if last is not None and last.session == self.session and last.size < SEGMENT_BYTES and not last.torn:
             return last
         self._segment_index += 1
         segment = _Segment(directory / f"{self._segment_index:010d}-{self.session}.readings", self.session)
@@ -232,7 +243,12 @@ class Outbox:
 
     def _read(self, segment: _Segment) -> dict[int, bytes]:
         if self._cached is None or self._cached[0] != segment.path:
-            self._cached = (segment.path, _entries(segment.path))
+            try:
+                entries = _entries(segment.path)
+            except OSError as error:
+                log.error("the outbox cannot read %s, its readings are lost: %s", segment.path, error)
+                entries = {}
+            self._cached = (segment.path, entries)
         return self._cached[1]
 
     def _load(self, directory: Path) -> None:
@@ -247,14 +263,20 @@ class Outbox:
         present = self._pending.pop(self.session)
         for path in paths:
             index, _, session = path.stem.partition("-")
-            entries = _entries(path)
-            if not entries or not index.isdigit():
-                path.unlink(missing_ok=True)
+            if not index.isdigit():
                 continue
-            segment = _Segment(path, session, RangeSet((number, number) for number in entries), path.stat().st_size)
+            self._segment_index = max(self._segment_index, int(index))
+            try:
+                entries, size = _entries(path), path.stat().st_size
+            except OSError as error:
+                log.error("the outbox cannot read %s and leaves it there: %s", path, error)
+                continue
+            if not entries:
+                self._unlink(path)
+                continue
+            segment = _Segment(path, session, RangeSet((number, number) for number in entries), size)
             self._segments.append(segment)
             self._segment_bytes += segment.size
-            self._segment_index = max(self._segment_index, int(index))
             waiting = self._pending.setdefault(session, RangeSet())
             for number in entries:
                 waiting.add(number)
@@ -273,13 +295,21 @@ class Outbox:
 
     def _delete(self, segment: _Segment) -> None:
         self._segment_bytes -= segment.size
-        segment.path.unlink(missing_ok=True)
+        self._unlink(segment.path)
+
+    @staticmethod
+    def _unlink(path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:  # a disk that turned read-only: what is in there will be sent once more, no worse
+            log.debug("could not delete %s: %s", path, error)
 
     def _make_room(self) -> None:
         """At the bound the oldest go first."""
         memory_limit = self._memory_limit if self._directory is None or self._disk_failed else self._max_bytes
         while self.size > self._max_bytes or self._memory_bytes > memory_limit:
-            if self._segments:
+            # What lies in files is older, but letting it go would not make room in memory.
+            if self._segments and self._memory_bytes <= memory_limit:
                 oldest = self._segments[0]
                 waiting = self._pending.get(oldest.session) or RangeSet()
                 ranges = [part for numbers in oldest.numbers.ranges() for part in waiting.within(*numbers)]
@@ -297,14 +327,9 @@ class Outbox:
 
 
 def _entries(path: Path) -> dict[int, bytes]:
-    """The entries of a file; a line that was cut by the end of its process is left out."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        log.error("the outbox cannot read %s: %s", path, error)
-        return {}
+    """The entries of a file; a line that was cut by the end of its process is left out. Raises OSError."""
     entries = {}
-    for line in content.split(b"\n")[:-1]:
+    for line in path.read_bytes().split(b"\n")[:-1]:
         number, _, payload = line.partition(b" ")
         if number.isdigit() and payload.endswith(b"}"):
             entries[int(number)] = payload

@@ -67,6 +67,8 @@ class RangeSet:
 
     def within(self, first: int, last: int) -> list[tuple[int, int]]:
         """What of `first` … `last` is in the set."""
+        if last < first:
+            return []
         low, high = bisect_left(self._ends, first), bisect_right(self._starts, last)
         return [(max(self._starts[i], first), min(self._ends[i], last)) for i in range(low, high)]
 

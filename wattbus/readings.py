@@ -8,7 +8,7 @@ from typing import Any
 
 from wattbus.catalogue import format_of
 from wattbus.connector import Datapoint, Quantity, Reading, Scalar
-from wattbus.messages import Quality, is_scalar
+from wattbus.messages import Quality, is_scalar, is_text
 
 CLOCK_WENT_BACK_MS = 60_000
 
@@ -29,6 +29,8 @@ def flatten(reading: Reading) -> FlatReading:
         quantity = leaf if isinstance(leaf, Quantity) else Quantity(leaf)
         if not is_scalar(quantity.value):
             flat.faults.append(f"{key}: {quantity.value!r:.80} is no value")
+        elif not is_text(key):
+            flat.faults.append(f"{key!r:.80} is no key")
         elif key in flat.values:
             flat.faults.append(f"{key}: two values have this key")
         else:
@@ -68,51 +70,64 @@ class Stamps:
     """
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[int, Scalar]] = {}
+        self._last: dict[str, _Last] = {}
 
     def received(self, values: Mapping[str, Scalar], now_ms: int) -> int:
         """The timestamp of a reading that has none of its own."""
-        latest = max((self._last[key][0] for key in values if key in self._last), default=None)
+        latest = max((self._last[key].stamp for key in values if key in self._last), default=None)
         stamp = now_ms
         if latest is not None and latest >= now_ms > latest - CLOCK_WENT_BACK_MS:
             stamp = latest + 1
-        self._note(values, stamp)
+        self._note(values, stamp, stamp)
         return stamp
 
     def own(self, values: Mapping[str, Scalar], device_ms: int) -> tuple[int, dict[str, Scalar]]:
         """The timestamp of a reading with the device's own time, and what of it is news."""
-        known = {key: self._last.get(key) for key in values}
-        news = {key: value for key, value in values.items() if not _same(known[key], (device_ms, value))}
-        stamp = device_ms
-        while any(last is not None and last[0] == stamp for key, last in known.items() if key in news):
+        known = {key: last for key in values if (last := self._last.get(key)) is not None}
+        repeated = {key for key, last in known.items() if last.says(device_ms, values[key])}
+        news = {key: value for key, value in values.items() if key not in repeated}
+        before = [last for key, last in known.items() if key in news]
+        # Of several values at one time of the device, each got a stamp of its own.
+        stamp = max([device_ms, *(last.stamp + 1 for last in before if last.at == device_ms)])
+        while any(last.stamp == stamp for last in before):
             stamp += 1
-        self._note(news, stamp)
+        self._note(news, stamp, device_ms)
         return stamp, news
 
-    def _note(self, values: Mapping[str, Scalar], stamp: int) -> None:
+    def _note(self, values: Mapping[str, Scalar], stamp: int, at: int) -> None:
         for key, value in values.items():
-            self._last[key] = (stamp, value)
+            self._last[key] = _Last(stamp, at, value)
 
 
-def _same(known: tuple[int, Scalar] | None, new: tuple[int, Scalar]) -> bool:
-    return known is not None and known == new and type(known[1]) is type(new[1])
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last value of a datapoint: its timestamp, and the time that the device gave."""
+
+    stamp: int
+    at: int
+    value: Scalar
+
+    def says(self, at: int, value: Scalar) -> bool:
+        return self.at == at and self.value == value and type(self.value) is type(value)
 
 
 class Plausibility:
     """Tells values that cannot be right: out of their datapoint's range, or a counter that ran backwards."""
 
     def __init__(self) -> None:
-        self._counters: dict[str, float] = {}
+        self._counters: dict[str, tuple[int, float]] = {}
 
-    def quality(self, datapoint: Datapoint | None, value: Scalar) -> Quality | None:
+    def quality(self, datapoint: Datapoint | None, value: Scalar, timestamp_ms: int) -> Quality | None:
         if datapoint is None or isinstance(value, bool) or not isinstance(value, int | float):
             return None
         low, high = datapoint.min_value, datapoint.max_value
         if (low is not None and value < low) or (high is not None and value > high):
             return "implausible"
         if datapoint.counter:
-            before = self._counters.get(datapoint.key)
-            self._counters[datapoint.key] = value
-            if before is not None and value < before:
+            since, before = self._counters.get(datapoint.key, (timestamp_ms, value))
+            if timestamp_ms < since:
+                return None  # late data: it was less then
+            self._counters[datapoint.key] = (timestamp_ms, value)
+            if value < before:
                 return "implausible"
         return None

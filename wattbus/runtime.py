@@ -210,25 +210,34 @@ class Runtime:
         """Subscribe to new actuator topics, leave old ones, clear the state of sensors that went or moved."""
         before, after = self._topics, self._catalogue.topics
         await self._bus.subscribe(after.actuators - before.actuators)
-        await self._bus.unsubscribe(before.actuators - after.actuators)
-        for topic in before.sensors - after.sensors:
-            await self._bus.publish(Outgoing(topic, b"", retain=True))
+        await self._bus.unsubscribe(before.actuators - after.actuators - self._handlers.keys())
+        for topic in (before.sensors | self._state.told_on) - after.sensors:
+            await self._clear(topic)
+            self._state.told_on.discard(topic)
         self._topics = after
-        if before.sensors != after.sensors:
-            self._state.move(self._catalogue.sensor_topics)
+        self._state.move(self._catalogue.sensor_topics)
+
+    async def _clear(self, topic: str) -> None:
+        """Take a sensor's state off the broker."""
+        try:
+            await self._bus.publish(Outgoing(topic, b"", retain=True))
+        except PublishError as error:
+            log.error("the state of a former datapoint cannot be cleared: %s", error)
 
     async def _forget_old_datapoints(self) -> None:
         """Clear the state of sensors that an earlier process announced and that do not exist any more."""
-        await self._clock.sleep(FORGET_AFTER_S)
+        seen_s = 0.0
+        while seen_s < FORGET_AFTER_S:  # only what stays away while all devices are there has gone
+            await self._clock.sleep(10.0)
+            seen_s += 10.0 if self._link.state == "online" else 0.0
         for topic in self._old_topics - self._catalogue.topics.sensors:
             while True:
                 await self._bus.wait_connected()
                 try:
-                    await self._bus.publish(Outgoing(topic, b"", retain=True))
+                    await self._clear(topic)
                 except BrokerAway:
+                    await self._clock.sleep(0.05)  # the bus may not have noticed yet: let it
                     continue
-                except PublishError as error:
-                    log.error("the old datapoint cannot be cleared: %s", error)
                 break
         await asyncio.Event().wait()
 
@@ -256,7 +265,7 @@ class Runtime:
         datapoint = self._catalogue.actuator_on(delivery.topic)
         if datapoint is None:
             BAD_MESSAGES.labels(self.name, "value").inc()
-            delivery.acknowledge()
+            self._commands.refuse(delivery, "there is no such actuator, or the datapoint map leaves it out")
         else:
             self._commands.take(delivery, datapoint)
 
@@ -268,8 +277,8 @@ class Runtime:
         self._datapoints_changed()
 
     def _on_status(self, delivery: Delivery) -> None:
-        # A retained one is from before we came; our own Last Will and our own words are ignored by instance.
-        if delivery.payload and not delivery.retain:
+        # What is retained when we come first is from before us; later it should be ours, or there is a twin.
+        if delivery.payload and not (delivery.retain and self._bus.counters.connects == 1):
             self._presence.notice(parse(StatusMessage, delivery.payload))
 
     def _on_history_status(self, delivery: Delivery) -> None:
@@ -278,7 +287,7 @@ class Runtime:
 
     def _on_receipt(self, delivery: Delivery) -> None:
         if delivery.payload:
-            self._sender.receipt(parse(Receipt, delivery.payload))
+            self._sender.receipt(parse(Receipt, delivery.payload), old=delivery.retain)
 
     def _on_old_announcement(self, delivery: Delivery) -> None:
         """What a process before this one announced; our own words come back too and change nothing."""
@@ -300,6 +309,7 @@ class Runtime:
         """Heartbeats, only while the service really works."""
         period_s = self._settings.heartbeat_seconds
         while True:
+            await self._bus.wait_connected()
             if not self._link.failing and not self._link.is_silent:
                 now = self._clock.now_ms()
                 beat = Heartbeat(

@@ -13,6 +13,7 @@ from typing import Any
 
 from wattbus import __version__, health, metrics, topics
 from wattbus.bus import Bus, Outgoing
+from wattbus.cancellation import raise_if_cancelled
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, ConfigError, PublishError, causes
 from wattbus.messages import LogMessage, State, StatusMessage
@@ -69,21 +70,24 @@ class Presence:
         self._changed = asyncio.Event()
         self._twin_told = False
 
-    def _message(self, state: State, detail: str) -> Outgoing:
+    def _message(self, state: State, detail: str, sequence: int | None = None) -> Outgoing:
         message = StatusMessage(
             state=state,
             timestamp=self._clock.now_ms(),
             version=__version__,
             instance=self.instance,
             session=self._session,
-            sequence=self._sequence() if self._sequence else None,
+            sequence=sequence,
             detail=detail,
         )
         return Outgoing(self.topic, message.payload(), qos=1, retain=True)
 
+    def _last_sequence(self) -> int | None:
+        return self._sequence() if self._sequence else None
+
     @property
     def will(self) -> Outgoing:
-        """What the broker publishes when this service vanishes."""
+        """What the broker publishes when this service vanishes; made long before, it cannot know the last number."""
         return self._message("offline", "the connection was lost")
 
     def attach(self, bus: Bus) -> None:
@@ -103,7 +107,7 @@ class Presence:
             return
         self._changed.clear()
         try:
-            await self._bus.publish(self._message(self.state, self.detail))
+            await self._bus.publish(self._message(self.state, self.detail, self._last_sequence()))
         except PublishError as error:
             log.error("the status cannot be told: %s", error)
 
@@ -126,7 +130,7 @@ class Presence:
             return
         try:
             async with asyncio.timeout(2):
-                await self._bus.publish(self._message("offline", "stopped"))
+                await self._bus.publish(self._message("offline", "stopped", self._last_sequence()))
         except (BrokerAway, PublishError, TimeoutError):
             log.warning("could not say goodbye to the broker")
 
@@ -157,9 +161,13 @@ class LogPublisher(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if SERVICE.get() != self._service or record.name.startswith("wattbus.bus"):
             return
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            return  # arguments that do not fit their text; standard error says so
         message = LogMessage(
             timestamp=int(record.created * 1000),
-            msg=record.getMessage(),
+            msg=text,
             emitter=record.funcName,
             level=record.levelno,
         )
@@ -216,7 +224,9 @@ async def supervise(
             if not forever:
                 return
             raise RuntimeError(f"{name} ended without being told to")
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                raise_if_cancelled()  # else something that `work` waited for was cancelled, not we
             faults = [cause for cause in causes(error) if isinstance(cause, ConfigError)]
             if faults:
                 raise faults[0] from None

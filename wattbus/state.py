@@ -9,6 +9,7 @@ from wattbus.clock import Clock
 from wattbus.connector import Scalar
 from wattbus.jsontext import dumps
 from wattbus.messages import Quality
+from wattbus.readings import CLOCK_WENT_BACK_MS
 
 
 @dataclass(slots=True)
@@ -33,13 +34,14 @@ class StateTopics:
         self._sensors: dict[str, _Sensor] = {}
         self._topics: dict[str, str] = {}
         self._unsent: dict[str, None] = {}  # an ordered set
+        self.told_on: set[str] = set()  # topics that hold a retained state of ours
 
     def update(
         self, key: str, topic: str, value: Scalar, timestamp_ms: int, sequence: int, quality: Quality | None
     ) -> None:
         """A sensor has spoken."""
         known = self._sensors.get(key)
-        if known is not None and timestamp_ms < known.timestamp_ms:
+        if known is not None and timestamp_ms < known.timestamp_ms <= self._clock.now_ms() + CLOCK_WENT_BACK_MS:
             known.heard_at = self._clock.monotonic()
             return  # late data belongs to history, not to the present state
         sensor = _Sensor(value, timestamp_ms, sequence, quality, self._clock.monotonic())
@@ -60,7 +62,8 @@ class StateTopics:
         sensor = self._sensors.get(key)
         if sensor is not None and sensor.quality not in (quality, "offline"):
             sensor.quality = quality
-            self._tell(key)
+            if key in self._topics:  # else it is told when the datapoint map takes it in again
+                self._tell(key)
 
     def silence_s(self, key: str) -> float | None:
         """Seconds since a sensor was heard; None if it never was."""
@@ -97,5 +100,6 @@ class StateTopics:
         message["sequence"] = sensor.sequence
         if not self._bus.publish_now(Outgoing(self._topics[key], dumps(message), qos=0, retain=True)):
             return False
+        self.told_on.add(self._topics[key])
         sensor.told, sensor.told_at = (sensor.value, sensor.quality), self._clock.monotonic()
         return True

@@ -44,6 +44,12 @@ def test_the_file_names_service_and_name(tmp_path: Path) -> None:
     ]
 
 
+def test_only_connectors_are_named_after_their_file(tmp_path: Path) -> None:
+    """Connectors wait for `history/status`: a history that took its file's name would not be found."""
+    (tmp_path / "history.main.env").touch()
+    assert [member.name for member in read(tmp_path).members] == ["history"]
+
+
 def test_what_the_file_says_wins_over_its_name_and_over_common(tmp_path: Path) -> None:
     write(tmp_path, common="LOGLEVEL=WARNING\nPOLL_SECONDS=9\n")
     write(tmp_path, modbus_tcp__a=meter(CONNECTOR_NAME="cellar", POLL_SECONDS="3"), history="SERVICE_NAME=archive")
