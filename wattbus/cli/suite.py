@@ -115,8 +115,9 @@ class _Reader:
                 raise ConfigError("MQTT_BROKER_PORT: without MQTT_BROKER_HOST it belongs into common.env")
             if "MQTT_BROKER_HOST" in own:
                 shared = {name: value for name, value in shared.items() if name != "MQTT_BROKER_PORT"}
+            # Other services keep the name of their kind: connectors wait for `history`, whatever its file is called.
             name = path.name.removesuffix(".env").replace(".", "-").replace("_", "-").lower()
-            defaults = {"CONNECTOR_NAME" if service.create else "SERVICE_NAME": name}
+            defaults = {"CONNECTOR_NAME": name} if service.create else {}
             settings = load(service.settings_class, {**shared, **own}, **defaults)
             service.verify(settings)
             self._remarks += [f"{path.name}: {line}" for line in services.remarks(service.settings_class, own)]
