@@ -14,7 +14,7 @@ import logging
 import ssl
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -579,17 +579,3 @@ def _tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
 
 def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def match(topic_filter: str, topic: str) -> bool:
-    """Whether a topic matches a subscription (MQTT 5, 4.7); `$` topics are not treated apart."""
-    return _levels_match(topic_filter.split("/"), topic.split("/"))
-
-
-def _levels_match(wanted: Sequence[str], given: Sequence[str]) -> bool:
-    for index, level in enumerate(wanted):
-        if level == "#":
-            return True
-        if index >= len(given) or level not in ("+", given[index]):
-            return False
-    return len(wanted) == len(given)

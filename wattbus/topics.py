@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from wattbus.connector import DatapointType
 
@@ -92,3 +92,17 @@ def _hashed(level: str, kind: DatapointType, key: str) -> str:
     if kind == "actuator":
         return f"{level.removesuffix('-set')[:LONGEST_ID]}~{digest}-set"
     return f"{level[:LONGEST_ID]}~{digest}"
+
+
+def match(topic_filter: str, topic: str) -> bool:
+    """Whether a topic matches a subscription (MQTT 5, 4.7); `$` topics are not treated apart."""
+    return _levels_match(topic_filter.split("/"), topic.split("/"))
+
+
+def _levels_match(wanted: Sequence[str], given: Sequence[str]) -> bool:
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index >= len(given) or level not in ("+", given[index]):
+            return False
+    return len(wanted) == len(given)

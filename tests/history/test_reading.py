@@ -9,8 +9,8 @@ import pytest
 
 from history.reading import Reader, Records, subscriptions
 from history.receipts import Arrived
-from wattbus.bus import match
 from wattbus.storage import Announcement, Outcome, Plan, ReadingValues, TopicValue
+from wattbus.topics import match
 
 NOW = 1_700_000_000_000
 SESSION = "0123456789abcdef"

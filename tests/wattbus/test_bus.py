@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from wattbus.bus import Bus, Delivery, Outgoing, match
+from wattbus.bus import Bus, Delivery, Outgoing
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mosquitto import Mosquitto
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
+from wattbus.topics import match
 
 SOON = 20  # seconds: a bound that only a hang reaches
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.support.clock import VirtualClock
 from tests.support.mqtt import PlainClient, plain_client
 from wattbus.bus import Bus, Delivery, Outgoing
+from wattbus.checks import checked
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.commands import CommandDesk, checked
+from wattbus.commands import CommandDesk
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import CommandRejected, LinkDown
 from wattbus.mosquitto import Mosquitto

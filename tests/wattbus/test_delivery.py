@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.clock import VirtualClock
 from wattbus.bus import Bus
-from wattbus.delivery import FIRST_WINDOW, LARGEST_WINDOW, NO_RECEIPT_S, SMALLEST_WINDOW, Ledger, ReadingSender
+from wattbus.delivery import ReadingSender
+from wattbus.ledger import FIRST_WINDOW, LARGEST_WINDOW, NO_RECEIPT_S, SMALLEST_WINDOW, Ledger
 from wattbus.messages import Range, Receipt
 from wattbus.outbox import Outbox
 from wattbus.ranges import RangeSet
