@@ -287,7 +287,10 @@ class Bus:
 
     async def _session(self, disconnected: asyncio.Future[str]) -> None:
         """Subscribe, tell everybody, then wait until the connection ends or must end."""
-        await self._subscribe_all(self._subscriptions)
+        done: dict[str, int] = {}
+        while missing := {topic: qos for topic, qos in self._subscriptions.items() if topic not in done}:
+            await self._subscribe_all(missing)
+            done |= missing  # somebody may have subscribed to more meanwhile
         self._connected.set()
         self._room.set()
         async with asyncio.TaskGroup() as tasks:

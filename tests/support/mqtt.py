@@ -89,8 +89,9 @@ class PlainClient:
             while not (result := condition()):
                 self._arrived.clear()
                 # Some conditions look at more than messages.
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), 0.02)
+                arrived = asyncio.ensure_future(self._arrived.wait())
+                await asyncio.wait({arrived}, timeout=0.02)
+                arrived.cancel()
             return result
 
     async def message(self, topic: str, **fields: Any) -> Any:

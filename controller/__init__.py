@@ -1,0 +1,1 @@
+"""The controller: executes what people want (setpoints) and what an optimiser plans (schedules)."""
