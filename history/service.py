@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import Counter
 
-from history.database import Database
 from history.publisher import DAY_MS, ReceiptPublisher
 from history.reading import Reader, Records, subscriptions
 from history.receipts import Ledger
@@ -16,13 +15,13 @@ from wattbus.bus import Bus, Delivery
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
 from wattbus.service import Presence, on_the_bus, supervise
-from wattbus.storage import Batch, BatchRefused, DatabaseAway, Retention, Written, check_url
+from wattbus.storage import Batch, BatchRefused, DatabaseAway, Retention, Store, Written, check_url, open_store
+from wattbus.storage.batches import BatchConsumer
+from wattbus.storage.database import Database
 
 log = logging.getLogger(__name__)
 
 SESSION_EXPIRY_S = 14 * 86_400  # how long the broker keeps messages for a history that is away
-STOCK_WINDOW = 20  # messages that an unconfigured Mosquitto sends before it waits for acknowledgements
-SILENCE_S = 0.005
 FIRST_RETENTION_S = 60.0  # a machine without a clock of its own has asked for the time by then
 RETENTION_INTERVAL_S = 300.0
 
@@ -51,7 +50,7 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         high_water=2 * settings.history_batch_messages,
     )
     await bus.subscribe(subscriptions(settings.history_connectors))
-    database = Database(settings.url, presence, clock=clock)
+    database = Database(settings.url, presence, open_store, clock=clock)
     publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
     recorder = Recorder(settings, bus, database, publisher, clock)
     retainer = Retainer(settings, database, clock)
@@ -71,62 +70,35 @@ class Recorder:
     """Takes batches from the bus, writes them, then acknowledges."""
 
     def __init__(
-        self, settings: Settings, bus: Bus, database: Database, publisher: ReceiptPublisher, clock: Clock
+        self, settings: Settings, bus: Bus, database: Database[Store], publisher: ReceiptPublisher, clock: Clock
     ) -> None:
         self._service = settings.name
-        self._most = settings.history_batch_messages
-        self._wait_s = settings.history_batch_wait_ms / 1000
-        self._bus = bus
         self._database = database
         self._publisher = publisher
         self._clock = clock
         self._reader = Reader(settings.history_connectors, self._note_bad, clock.now_ms)
         self._ledger = Ledger()
         self._bad: Counter[str] = Counter()
-        self._held: list[Delivery] = []
-        self._suspect: Delivery | None = None
+        self._consumer = BatchConsumer(
+            bus,
+            settings.history_batch_messages,
+            settings.history_batch_wait_ms / 1000,
+            self._record,
+            lambda suspect: self._note_bad("bug", suspect.topic),
+            clock,
+        )
         HOLES.labels(self._service).set_function(lambda: float(self._ledger.holes))
 
     async def run(self) -> None:
-        """Record for ever. Entered again after a bug it takes what it held one by one: one of them is the reason."""
+        """Record for ever."""
         await self._learn_sessions()
-        self._give_up_suspect()
-        while self._held:
-            self._suspect = self._held[0]
-            await self._record([self._suspect])
-            self._suspect = None
-            del self._held[0]
-        while True:
-            self._held = await self._next_batch()
-            await self._record(self._held)
-            self._held = []
+        await self._consumer.run()
 
     async def _learn_sessions(self) -> None:
         since = self._clock.now_ms() - DAY_MS
         states = await self._database.until_done(lambda store: store.recent_sessions(since))
         self._ledger.learn(states)
         self._publisher.committed(states)
-
-    def _give_up_suspect(self) -> None:
-        """An unacknowledged message would hold up all that came after it."""
-        if self._suspect is not None:
-            self._note_bad("bug", self._suspect.topic)
-            self._suspect.acknowledge()
-            self._suspect = None
-            del self._held[0]
-
-    async def _next_batch(self) -> list[Delivery]:
-        """What is there or comes within the batch's wait, unless the broker sends no more before it hears from us."""
-        taken = await self._bus.next_deliveries(self._most)
-        end = self._clock.monotonic() + self._wait_s
-        while len(taken) < self._most and (left := end - self._clock.monotonic()) > 0:
-            patience = min(left, SILENCE_S) if len(taken) >= STOCK_WINDOW else left
-            try:
-                async with asyncio.timeout(patience):
-                    taken += await self._bus.next_deliveries(self._most - len(taken))
-            except TimeoutError:
-                break
-        return taken
 
     async def _record(self, deliveries: list[Delivery]) -> None:
         """Write what they say in one transaction; acknowledge after it, and only then."""
@@ -210,7 +182,7 @@ class Recorder:
 class Retainer:
     """Removes from time to time what is too old or too much."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock) -> None:
+    def __init__(self, settings: Settings, database: Database[Store], clock: Clock) -> None:
         self._service = settings.name
         self._retention = Retention(
             oldest_days=settings.history_retention_days or None, most_bytes=settings.history_max_bytes or None
@@ -233,13 +205,8 @@ class Retainer:
         REMOVED.labels(self._service, "age").inc(removed.by_age)
         REMOVED.labels(self._service, "size").inc(removed.by_size)
         SIZE.labels(self._service).set(removed.bytes_used)
-        self._database.holds(_size(removed.bytes_used, self._retention.most_bytes))
+        self._database.holds(removed.bytes_used, self._retention.most_bytes)
         if removed.by_age:
             log.info("removed %d rows older than %g days", removed.by_age, self._retention.oldest_days or 0)
         if removed.by_size:
             log.warning("removed the %d oldest rows: HISTORY_MAX_BYTES is reached", removed.by_size)
-
-
-def _size(used: int, most: int | None) -> str:
-    bound = f" of {most / 2**20:.0f}" if most else ""
-    return f"{used / 2**20:.0f}{bound} MiB used"

@@ -34,6 +34,21 @@ async def insert(
     return changed
 
 
+async def insert_large(
+    connection: AsyncConnection, table: str, columns: str, rows: Sequence[tuple[Any, ...]], on_conflict: str
+) -> int:
+    """As `insert`, for rows too large to be repeated: a last part becomes several statements instead."""
+    changed = start = 0
+    while start < len(rows):
+        size = min(ROWS_PER_STATEMENT, 1 << ((len(rows) - start).bit_length() - 1))
+        part = rows[start : start + size]
+        statement = f"INSERT INTO {table} ({columns}) VALUES {_places(len(part[0]), size)} {on_conflict}"
+        parameters = tuple(field for row in part for field in row)
+        changed += (await connection.exec_driver_sql(statement, parameters)).rowcount
+        start += size
+    return changed
+
+
 @lru_cache(maxsize=64)
 def _places(columns: int, rows: int) -> str:
     one = "(" + ",".join("?" * columns) + ")"

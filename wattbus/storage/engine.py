@@ -49,6 +49,12 @@ def sqlite_url(database_url: str) -> URL:
     return url.set(drivername="sqlite+aiosqlite")
 
 
+def require_file(url: URL) -> None:
+    """Raises DatabaseAway when there is no such file: connecting would make it."""
+    if not Path(url.database or "").is_file():
+        raise DatabaseAway(f"there is no file {url.database}")
+
+
 class SqliteEngine:
     """The connections of one database file.
 

@@ -16,10 +16,16 @@ def migrate(connection: Connection) -> None:
 
     Raises ConfigError when the schema is newer than this version knows: it is left as it is.
     """
-    config = Config()
-    config.set_main_option("script_location", "wattbus.storage:migrations")
+    config, known = _known()
     config.attributes["connection"] = connection
-    known = ScriptDirectory.from_config(config)
+    present = refuse_newer(connection)
+    if present != set(known.get_heads()):
+        command.upgrade(config, "head")
+
+
+def refuse_newer(connection: Connection) -> set[str]:
+    """The schema that is there; changes nothing. Raises ConfigError when it is newer than this version knows."""
+    _, known = _known()
     present = set(MigrationContext.configure(connection).get_current_heads())
     unknown = present - {script.revision for script in known.walk_revisions()}
     if unknown:
@@ -27,5 +33,10 @@ def migrate(connection: Connection) -> None:
             f"DATABASE_URL: the database has schema {', '.join(sorted(unknown))}, this version knows none newer than "
             f"{known.get_current_head()}: update this service, or give it another database"
         )
-    if present != set(known.get_heads()):
-        command.upgrade(config, "head")
+    return present
+
+
+def _known() -> tuple[Config, ScriptDirectory]:
+    config = Config()
+    config.set_main_option("script_location", "wattbus.storage:migrations")
+    return config, ScriptDirectory.from_config(config)

@@ -5,20 +5,17 @@ All of it in small transactions, so that the writer of values never waits long.
 
 from __future__ import annotations
 
-import asyncio
-
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage import sessions
 from wattbus.storage.engine import SqliteEngine
+from wattbus.storage.pages import bytes_in_use, give_back
 from wattbus.storage.records import Removed, Retention
 
 DAY_MS = 86_400_000
 ROWS_PER_STEP = 5_000  # some 20 ms of the writer's time
-PAGES_PER_STEP = 500
 LOWER_MARK = 0.95  # of the allowed bytes: how far a round by size goes
-FREE_PAGES_KEPT = 0.1  # of the file: new rows fill them; more are given back to the file system
 MOST_ROUNDS = 200
 
 _OLD_DATAPOINTS = text(
@@ -49,6 +46,7 @@ _BOUNDS = text(
     " (SELECT max(time) FROM history WHERE datapoint = id) AS newest FROM datapoints"
     " UNION ALL SELECT min(time), max(time) FROM recent)"
 )
+_RAW_BYTES = text("SELECT coalesce(sum(bytes), 0) FROM raw_connectors")
 
 
 class Retainer:
@@ -65,15 +63,14 @@ class Retainer:
             by_size = await self._remove_beyond(retention.most_bytes)
         forgotten = now_ms - int(retention.sessions_days * DAY_MS)
         await self._engine.write(lambda connection: sessions.prune(connection, forgotten))
-        await self._give_back()
+        await give_back(self._engine)
         return Removed(by_age, by_size, await self.bytes_used())
 
     async def bytes_used(self) -> int:
-        """Pages that hold something, in bytes; pages that are free for reuse do not count."""
+        """In bytes; neither pages that are free for reuse count nor raw messages, which have a bound of their own."""
         async with self._engine.reading() as connection:
-            pages, free = await _pages(connection)
-            size = (await connection.exec_driver_sql("PRAGMA page_size")).scalar_one()
-        return int(size) * (pages - free)
+            raw = (await connection.execute(_RAW_BYTES)).scalar_one()
+            return max(0, await bytes_in_use(connection) - int(raw))
 
     async def _remove_beyond(self, most_bytes: int) -> int:
         """Remove the oldest rows. Their share of the bytes is estimated by their share of the time, again and again."""
@@ -114,30 +111,3 @@ class Retainer:
             return (await connection.execute(statement, parameters)).rowcount
 
         return await self._engine.write(work)
-
-    async def _give_back(self) -> None:
-        """Shrink the file when much of it is free."""
-        while True:
-            async with self._engine.reading() as connection:
-                pages, free = await _pages(connection)
-                automatic = (await connection.exec_driver_sql("PRAGMA auto_vacuum")).scalar_one()
-            if automatic == 0 or free <= max(PAGES_PER_STEP, pages * FREE_PAGES_KEPT):
-                return
-            await self._engine.write(_vacuum_a_little)
-            await asyncio.sleep(0)
-
-
-async def _vacuum_a_little(connection: AsyncConnection) -> None:
-    """Each step of this statement frees one page, and of all calls that the driver has only this one takes them all.
-
-    It commits the transaction first; freeing pages needs none of ours.
-    """
-    driver = (await connection.get_raw_connection()).driver_connection
-    if driver is not None:
-        await driver.executescript(f"PRAGMA incremental_vacuum({PAGES_PER_STEP})")
-
-
-async def _pages(connection: AsyncConnection) -> tuple[int, int]:
-    pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
-    free = (await connection.exec_driver_sql("PRAGMA freelist_count")).scalar_one()
-    return int(pages), int(free)

@@ -109,3 +109,29 @@ storage_state = Table(
     Column("name", Text, primary_key=True),  # watermark: newest time that a merge has taken from recent to history
     Column("value", BigInteger, nullable=False),
 )
+
+# -- raw messages -----------------------------------------------------------------------------------------------------
+
+raw_connectors = Table(
+    "raw_connectors",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("connector", Text, nullable=False),
+    # Kept in the transactions that write and remove, because counting a whole table takes minutes on a small machine.
+    Column("messages", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),  # what they occupy, estimated
+    UniqueConstraint("connector", name="one_raw_connector_per_name"),
+)
+
+# A table in the order of arrival with a narrow index: large rows in a table ordered by connector would be moved about.
+raw_messages = Table(
+    "raw_messages",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("connector", Integer, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("digest", BigInteger, nullable=False),  # of the message: two of one connector may share a millisecond
+    Column("message", Text, nullable=False),  # JSON, exactly as it came
+    Column("connector_version", Text),
+    Index("one_raw_message_per_content", "connector", "time", "digest", unique=True),
+)

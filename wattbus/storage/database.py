@@ -1,24 +1,30 @@
-"""The database as history sees it: it may go away, and what has to be written waits until it is back."""
+"""The database as a service that writes sees it: it may go away, and what has to be written waits until it is back."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from wattbus import health
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.retry import Backoff
 from wattbus.service import Presence
-from wattbus.storage import DatabaseAway, Store, open_store
+from wattbus.storage.errors import DatabaseAway
 
 log = logging.getLogger(__name__)
 
+
+class Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Closable)
 T = TypeVar("T")
 
 
-class Database:
+class Database(Generic[S]):
     """Opens the store when it is first needed and tries everything again, for ever, while it is away.
 
     The service is `online` only while the database works.
@@ -28,10 +34,10 @@ class Database:
         self,
         url: str,
         presence: Presence,
+        opening: Callable[[str], Awaitable[S]],
         *,
         clock: Clock = SYSTEM_CLOCK,
         backoff: Backoff | None = None,
-        opening: Callable[[str], Awaitable[Store]] = open_store,
     ) -> None:
         self.fault = "the database is not open yet"
         self._url = url
@@ -39,14 +45,14 @@ class Database:
         self._clock = clock
         self._backoff = backoff or Backoff(first_s=0.5, longest_s=15.0)
         self._opening = opening
-        self._store: Store | None = None
+        self._store: S | None = None
         self._lock = asyncio.Lock()
         self._told = False
         self._size = ""
         presence.set("degraded", self.fault)
         health.of(presence.service).ready("database", lambda: self.fault)
 
-    async def until_done(self, work: Callable[[Store], Awaitable[T]]) -> T:
+    async def until_done(self, work: Callable[[S], Awaitable[T]]) -> T:
         """Do `work`, waiting for the database as long as it takes. Raises ConfigError, BatchRefused."""
         while True:
             try:
@@ -57,7 +63,7 @@ class Database:
             self._backoff.reset()
             return result
 
-    async def once(self, work: Callable[[Store], Awaitable[T]]) -> T:
+    async def once(self, work: Callable[[S], Awaitable[T]]) -> T:
         """Do `work` now. Raises DatabaseAway, too."""
         try:
             result = await work(await self._opened())
@@ -67,17 +73,18 @@ class Database:
         self._works()
         return result
 
-    async def _opened(self) -> Store:
+    async def _opened(self) -> S:
         async with self._lock:
             if self._store is None:
                 self._store = await self._opening(self._url)
             return self._store
 
-    def holds(self, size: str) -> None:
-        """The size of what is stored, for the status."""
-        self._size = size
+    def holds(self, used_bytes: int, most_bytes: int | None) -> None:
+        """The size of what is stored and its bound, for the status."""
+        bound = f" of {most_bytes / 2**20:.0f}" if most_bytes else ""
+        self._size = f"{used_bytes / 2**20:.0f}{bound} MiB used"
         if not self.fault:
-            self._presence.set("online", size)
+            self._presence.set("online", self._size)
 
     def _is_away(self, reason: str) -> None:
         self.fault = f"the database does not work: {reason}"

@@ -1,0 +1,68 @@
+"""What people or backups put into the history of a datapoint, or take out of it, past the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Table, delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from wattbus.jsontext import JsonValue
+from wattbus.storage.commands import PLANS, write_plan
+from wattbus.storage.engine import SqliteEngine
+from wattbus.storage.levels import Levels, Row
+from wattbus.storage.records import Plan, PlanKind, Written
+from wattbus.storage.schema import history, recent
+from wattbus.storage.values import to_columns
+
+
+class Corrections:
+    """Changes history of one SQLite file. Every method raises DatabaseAway.
+
+    The first of two numbers is how many were new, the second how many were there already.
+    """
+
+    def __init__(self, engine: SqliteEngine) -> None:
+        self._engine = engine
+
+    async def put_values(self, datapoint: int, values: Mapping[int, JsonValue]) -> tuple[int, int]:
+        """Write values by their timestamps (ms). Raises Unstorable when one of them is no JSON value."""
+        rows: list[Row] = [(time, datapoint, *to_columns(value), None) for time, value in values.items()]
+
+        async def work(connection: AsyncConnection) -> Written:
+            return await Levels().insert(connection, rows)
+
+        return _counts(await self._engine.write(work))
+
+    async def delete_value(self, datapoint: int, timestamp_ms: int) -> bool:
+        """Whether it was there."""
+        return await self._delete((recent, history), datapoint, timestamp_ms)
+
+    async def put_plans(self, kind: PlanKind, datapoint: int, plans: Mapping[int, JsonValue]) -> tuple[int, int]:
+        """Write setpoints or schedules by their timestamps (ms)."""
+
+        async def work(connection: AsyncConnection) -> Written:
+            written = Written()
+            for time, items in plans.items():
+                written += await write_plan(connection, Plan(kind, "", "", time, items), lambda _: datapoint)
+            return written
+
+        return _counts(await self._engine.write(work))
+
+    async def delete_plan(self, kind: PlanKind, datapoint: int, timestamp_ms: int) -> bool:
+        """Whether it was there."""
+        return await self._delete((PLANS[kind],), datapoint, timestamp_ms)
+
+    async def _delete(self, tables: tuple[Table, ...], datapoint: int, timestamp_ms: int) -> bool:
+        async def work(connection: AsyncConnection) -> bool:
+            gone = 0
+            for table in tables:
+                one = delete(table).where(table.c.datapoint == datapoint, table.c.time == timestamp_ms)
+                gone += (await connection.execute(one)).rowcount
+            return gone > 0
+
+        return await self._engine.write(work)
+
+
+def _counts(written: Written) -> tuple[int, int]:
+    return written.rows, written.redelivered + written.conflicts
