@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,17 @@ WRITER_PRAGMAS = (
     "foreign_keys=ON",
 )
 READER_PRAGMAS = ("query_only=ON", "cache_size=-8192", "foreign_keys=ON")
+
+
+_MIGRATING: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+
+
+def _one_migration_at_a_time() -> asyncio.Lock:
+    """Alembic keeps what it works on in the module: several services in one process would mix up their databases.
+
+    Processes are kept apart by the transaction, which begins with the lock of the file.
+    """
+    return _MIGRATING.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def sqlite_url(database_url: str) -> URL:
@@ -73,7 +85,8 @@ class SqliteEngine:
         """Create the file if need be and bring it to our schema. Raises DatabaseAway, ConfigError."""
         with plain_errors():
             Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        await self.write(lambda connection: connection.run_sync(migrate))
+        async with _one_migration_at_a_time():
+            await self.write(lambda connection: connection.run_sync(migrate))
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do `work` in one transaction, after those who came before."""
