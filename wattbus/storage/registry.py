@@ -143,6 +143,7 @@ class Registry:
     async def _remove(self, connection: AsyncConnection, known: Known) -> None:
         self._drop(known)
         await connection.execute(delete(datapoints).where(datapoints.c.id == known.id))
+        self._newest = min(self._newest, known.id - 1)  # SQLite gives the highest id out again
 
     def _remember(self, known: Known) -> None:
         self._by_key[known.connector, known.type, known.key] = known

@@ -57,6 +57,15 @@ async def test_a_series_recorded_under_topic_and_key_becomes_one(store: Store, m
     assert len(await values_of(store, "power")) == 5
 
 
+async def test_a_datapoint_made_after_two_became_one_is_written(store: Store) -> None:
+    """The number of the one that went may be given to the next."""
+    await write(store, ReadingValues("bem", NOW, {"power": 1}), on_topic("7", 1, 2))
+    await store.write(Batch(announcements=[told("sensor", "power", "7")]))
+    await write(store, ReadingValues("bem", NOW + 2, {"energy": 3}))
+    assert await values_of(store, "energy") == [(2, 3)]
+    assert await values_of(store, "power") == [(0, 1), (1, 2)]
+
+
 async def test_topics_that_change_places_take_nothing_along(store: Store) -> None:
     await store.write(Batch(announcements=[told("sensor", "a", "1"), told("sensor", "b", "2")]))
     await write(store, on_topic("1", 0, "a"), on_topic("2", 0, "b"))
