@@ -1,0 +1,139 @@
+"""What the database has of a datapoint, and the last of everything, from the bus where it is newer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, TypeVar
+
+from api.datapoints import Datapoint
+from api.errors import fault
+from api.live import Live
+from wattbus.storage import (
+    ALWAYS,
+    Aggregate,
+    DatabaseAway,
+    EditableStore,
+    Span,
+    StoredOutcome,
+    StoredPlan,
+    StoredValue,
+)
+from wattbus.storage.database import Database
+from wattbus.storage.records import PlanKind
+
+MOST_ROWS = 500_000  # in one answer; a month of values each five seconds
+Kind = Literal["value", "setpoint", "schedule"]
+T = TypeVar("T")
+
+
+class History:
+    """Reads the database. Every method raises DatabaseAway, and Invalid when there is too much for one answer."""
+
+    def __init__(self, live: Live, database: Database[EditableStore]) -> None:
+        self._live = live
+        self._database = database
+
+    async def values(
+        self, datapoint: Datapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
+    ) -> list[StoredValue]:
+        """The values of a datapoint in time order."""
+        if datapoint.id is None:
+            return []
+        number, limit = datapoint.id, _limit(at_most)
+        found = await self._database.once(
+            lambda store: store.history.values(number, span, at_most=limit, newest_first=newest_first)
+        )
+        return _checked(found, at_most)
+
+    async def aggregate(
+        self, datapoint: Datapoint, interval_ms: int, function: Aggregate = "avg", span: Span = ALWAYS
+    ) -> list[StoredValue]:
+        """One value per interval that has any, by the intervals' starts."""
+        if datapoint.id is None:
+            return []
+        number = datapoint.id
+        return await self._database.once(lambda store: store.history.aggregate(number, interval_ms, function, span))
+
+    async def plans(
+        self,
+        kind: PlanKind,
+        datapoint: Datapoint,
+        span: Span = ALWAYS,
+        *,
+        at_most: int | None = None,
+        newest_first: bool = False,
+    ) -> list[StoredPlan]:
+        """The setpoints or schedules of a datapoint in time order."""
+        if datapoint.id is None:
+            return []
+        number, limit = datapoint.id, _limit(at_most)
+        found = await self._database.once(
+            lambda store: store.history.plans(kind, number, span, at_most=limit, newest_first=newest_first)
+        )
+        return _checked(found, at_most)
+
+    async def outcomes(
+        self, datapoint: Datapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = True
+    ) -> list[StoredOutcome]:
+        """The outcomes of commands to a datapoint in time order."""
+        if datapoint.id is None:
+            return []
+        number, limit = datapoint.id, _limit(at_most)
+        found = await self._database.once(
+            lambda store: store.history.outcomes(number, span, at_most=limit, newest_first=newest_first)
+        )
+        return _checked(found, at_most)
+
+    # -- the last ---------------------------------------------------------------------------------------------------
+
+    async def last_values(self, wanted: Collection[Datapoint], span: Span = ALWAYS) -> dict[int, StoredValue]:
+        """Id → last value within `span`; what the bus does not know comes from the database, while it works."""
+        found: dict[int, StoredValue] = {}
+        missing = []
+        for datapoint in wanted:
+            value = self._live.state_of(datapoint.topic).value
+            if datapoint.id is None:
+                continue
+            if value is not None and _within(value.timestamp_ms, span):
+                found[datapoint.id] = value
+            elif value is None or _is_older(span, value.timestamp_ms):
+                missing.append(datapoint.id)
+        if missing:
+            try:
+                found |= await self._database.once(lambda store: store.history.last_values(missing, span))
+            except DatabaseAway:
+                if not found:
+                    raise
+        return found
+
+    async def last_plans(
+        self, kind: PlanKind, wanted: Collection[Datapoint], span: Span = ALWAYS
+    ) -> dict[int, StoredPlan]:
+        """Id → last setpoint or schedule within `span`, as the broker retains it."""
+        found: dict[int, StoredPlan] = {}
+        for datapoint in wanted:
+            state = self._live.state_of(datapoint.topic)
+            plan = state.setpoint if kind == "setpoint" else state.schedule
+            if datapoint.id is not None and plan is not None and _within(plan.timestamp_ms, span):
+                found[datapoint.id] = plan
+        return found
+
+
+def _within(timestamp_ms: int, span: Span) -> bool:
+    after = span.from_ms is None or timestamp_ms >= span.from_ms
+    return after and (span.to_ms is None or timestamp_ms < span.to_ms)
+
+
+def _is_older(span: Span, timestamp_ms: int) -> bool:
+    """Whether the span ends before the newest value: then the last one in it is in the database."""
+    return span.to_ms is not None and span.to_ms <= timestamp_ms
+
+
+def _limit(at_most: int | None) -> int:
+    return MOST_ROWS + 1 if at_most is None else at_most
+
+
+def _checked(found: list[T], at_most: int | None) -> list[T]:
+    if at_most is None and len(found) > MOST_ROWS:
+        raise fault("limit", f"There are more than {MOST_ROWS}: ask for a shorter time, an interval, or a limit.")
+    return found
