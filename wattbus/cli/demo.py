@@ -1,4 +1,4 @@
-"""`wattbus demo`: a simulated room with a heat pump, its connector, a broker and history, in one process."""
+"""`wattbus demo`: a simulated room with a heat pump and everything around it, in one process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ REGISTERS = {
     ],
 }  # fmt: skip
 
-DEVICE_FILE, CONNECTOR_FILE, HISTORY_FILE = "demo_device.env", "modbus_tcp.heatpump.env", "history.env"
+PAIR = {"sensor": f"{CONNECTOR}/read_input_registers__1__1", "actuator": f"{CONNECTOR}/write_register__1__1"}
+DEVICE_FILE, CONNECTOR_FILE, API_FILE = "demo_device.env", "modbus_tcp.heatpump.env", "api.env"
+USUAL_PAGE_PORT = 8080
 NOTE = "# Written anew at each start of the demo. Copy the folder to change it; `wattbus up FOLDER` runs it.\n"
 
 
@@ -54,8 +56,9 @@ def add(commands: Commands) -> None:
         commands,
         "demo",
         "everything at once, with a simulated room",
-        "Run a simulated room with a heat pump (Modbus/TCP), its connector, a broker and history with a database, and\n"
-        "say what to try. The folder holds the settings of each, to look at and to copy.",
+        "Run a simulated room with a heat pump (Modbus/TCP), its connector, a broker, history, the raw message\n"
+        "database, the controller, REST and the page, and say what to try. The folder holds the settings of each, to\n"
+        "look at and to copy.",
         "  wattbus demo --time-factor 600",
         execute,
     )
@@ -87,14 +90,19 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def write_files(directory: Path, time_factor: float, poll_seconds: float) -> None:
     """Write the env files of the demo. Raises ConfigError when the folder cannot be written."""
-    port = _device_port(directory)
+    port = _port_of_last_time(directory / DEVICE_FILE, "DEMO_DEVICE_PORT")
+    page_port = _port_of_last_time(directory / API_FILE, "API_PORT", USUAL_PAGE_PORT)
     files = {
         "common.env": "# What all services share. Without MQTT_BROKER_HOST a Mosquitto is started with them.\n"
         "LOGLEVEL=INFO\n",
         DEVICE_FILE: f"DEMO_DEVICE_PORT={port}\nTIME_FACTOR={time_factor:g}\n",
         CONNECTOR_FILE: f"CONNECTOR_NAME={CONNECTOR}\nPOLL_SECONDS={poll_seconds:g}\nMODBUS_MASTER_IP=127.0.0.1\n"
-        f"MODBUS_MASTER_PORT={port}\nMODBUS_RETRY_WAIT_SECONDS=1\nMODBUS_CONFIG='{_registers_as_text()}'\n",
-        HISTORY_FILE: "# The database is history.db in the data folder, unless DATABASE_URL says something else.\n",
+        f"MODBUS_MASTER_PORT={port}\nMODBUS_RETRY_WAIT_SECONDS=1\nSEND_RAW_MESSAGE_TO_DB=TRUE\n"
+        f"MODBUS_CONFIG='{_registers_as_text()}'\n",
+        "history.env": "# The database is history.db in the data folder, unless DATABASE_URL says something else.\n",
+        "raw_db.env": "# The database is raw.db in the data folder; `wattbus raw` shows what is in it.\n",
+        "controller.env": f"CONTROLLED_DATAPOINTS='{json.dumps([PAIR])}'\n",
+        API_FILE: f"API_PORT={page_port}\n",
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -113,23 +121,33 @@ def _registers_as_text() -> str:
     return "{\n" + ",\n".join(methods) + "\n}"
 
 
-def _device_port(directory: Path) -> int:
-    """The port of the last time if it is free: what people typed yesterday works today."""
-    with contextlib.suppress(OSError, ValueError, ConfigError), socket.socket() as probe:
-        port = int(read_env_file(directory / DEVICE_FILE).get("DEMO_DEVICE_PORT", ""))
+def _port_of_last_time(file: Path, variable: str, usual: int | None = None) -> int:
+    """The port of the last time if it is free: what people typed yesterday works today. Else the usual one, or any."""
+    with contextlib.suppress(ValueError, ConfigError):
+        if _is_free(port := int(read_env_file(file).get(variable, ""))):
+            return port
+    return usual if usual is not None and _is_free(usual) else free_port()
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
-        return port
-    return free_port()
+        return True
+    return False
 
 
 def _say_what_to_try(suite: Suite) -> None:
     host, port = suite.broker
     device = read_env_file(suite.directory / DEVICE_FILE)["DEMO_DEVICE_PORT"]
+    page = f"http://127.0.0.1:{read_env_file(suite.directory / API_FILE)['API_PORT']}"
     command = json.dumps({"value": 19.5, "timestamp": SYSTEM_CLOCK.now_ms()})
     print(f"""
+The page: {page}/ (REST: {page}/docs)
+  Open heatpump's setpoint there, set what you want with its tolerance, draw a schedule, and watch the room follow.
+
 The room is at 127.0.0.1:{device} (Modbus/TCP, unit 1), the values go to
-  {suite.common.data_directory / "history.db"}
+  {suite.common.data_directory / "history.db"}, the raw messages to raw.db beside it.
 In another terminal, watch everything on the bus, or a live table of the values:
   {watch_line(suite)}
   {_own_command()} datapoints --port {port}
