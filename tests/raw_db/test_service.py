@@ -27,7 +27,10 @@ from wattbus.storage.raw_sqlite import SqliteRawStore
 
 
 @examples(
-    max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.large_base_example]
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.large_base_example, HealthCheck.data_too_large],
 )
 @given(texts=st.lists(JSON_TEXTS, min_size=60, max_size=120))
 def test_what_was_published_comes_back_byte_for_byte(
