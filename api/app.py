@@ -6,10 +6,10 @@ import importlib
 import importlib.util
 
 from fastapi import FastAPI
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
-from api import answers
+from api import answers, reference
 from api.core import Core
 from api.guard import Guard
 from api.routes import connectors, controllers, datapoints, health, messages, raw_messages, websocket
@@ -34,7 +34,7 @@ def create_app(core: Core) -> ASGIApp:
         title="Wattbus",
         version=__version__,
         description=DESCRIPTION,
-        docs_url="/docs",
+        docs_url=None,  # FastAPI's own page loads its scripts from the internet
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
@@ -43,7 +43,7 @@ def create_app(core: Core) -> ASGIApp:
     answers.install(app)
     for module in ROUTES:
         app.include_router(module.router)
-    _add_schema(app)
+    _add_reference(app)
     if core.settings.api_page and all(importlib.util.find_spec(needed) for needed in (PAGE, PAGE_LIBRARY)):
         importlib.import_module(PAGE).mount(app, core)
     else:
@@ -51,7 +51,12 @@ def create_app(core: Core) -> ASGIApp:
     return Guard(app, SLASHED)
 
 
-def _add_schema(app: FastAPI) -> None:
+def _add_reference(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """For people."""
+        return HTMLResponse(reference.page(app.openapi()))
+
     @app.get("/schema/", include_in_schema=False)
     async def schema() -> Response:
         """Where the reference has it."""

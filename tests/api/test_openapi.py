@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 from api.settings import Settings
@@ -53,6 +54,8 @@ async def test_the_schema_names_every_path(api: Api) -> None:
     page = await api.ask("GET", "/docs")
     assert page.status == 200
     assert "/openapi.json" in page.body
+    assert all(f"<code>{path}</code>" in page.body for path in PATHS)
+    assert not re.search(r"(src|href)=.?(https?:)?//", page.body), "a building may have no internet"
 
 
 async def test_health_and_numbers(api: Api) -> None:

@@ -22,10 +22,10 @@ from wattbus.mosquitto import Mosquitto, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-DATAPOINTS, SECONDS = 30, 3600
+DATAPOINTS, SECONDS = 25, 3600
 WARM_UP = 900  # seconds of the hour after which everything has its size
 MOST_GROWTH = 12 * 2**20  # bytes; one message kept for each value would be ten times that
-AT_ONCE = 25  # seconds; their messages fit into the queue that the broker has for one client
+AT_ONCE = 35  # seconds; their messages fit into the queue that the broker has for one client
 CONNECTOR = "load"
 
 
@@ -135,7 +135,7 @@ async def _pass(api: Api, begin: int, end: int) -> None:
                 while await _last_value(api, session) != second:
                     await asyncio.sleep(0.002)
     sender.loop_stop()
-    await asyncio.sleep(2)  # what was gathered is told to the browsers
+    await asyncio.sleep(1.2)  # what was gathered is told to the browsers
 
 
 async def _last_value(api: Api, session: aiohttp.ClientSession) -> object:
