@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from urllib.parse import quote
 
 from nicegui import background_tasks, ui
 
@@ -82,12 +83,12 @@ class DatapointView:
             self._name = ui.label(name_of(datapoint)).classes("text-xl font-bold break-words")
             self._name.props("role=heading aria-level=1")
             with ui.row().classes("items-center gap-x-3 gap-y-0 wb-small wb-faint"):
-                ui.link(datapoint.connector, f"/datapoints?connector={datapoint.connector}").classes("wb-link")
+                ui.link(datapoint.connector, f"/datapoints?connector={quote(datapoint.connector)}").classes("wb-link")
                 ui.label(datapoint.type)
                 ui.label(datapoint.key).classes("wb-mono")
 
     def _concerns(self, change: Change) -> bool:
-        """Values are many: of others' only those that a plot may show are looked at, later."""
+        """Values of other datapoints too: the plot may show any of them."""
         return change.kind != "logs"
 
     def _look(self, changes: list[Change]) -> None:

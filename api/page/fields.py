@@ -156,11 +156,19 @@ class MomentField:
             return
         text = str(self._input.value or "")
         if text != self._text(self.at_ms):  # what was not touched keeps its seconds
-            moment = datetime.datetime.fromisoformat(text).replace(tzinfo=self._zone) if text else None
-            self.at_ms = None if moment is None else int(moment.timestamp() * 1000)
+            try:
+                self.at_ms = self._moment(text)
+            except (ValueError, OverflowError):
+                self.fault("This is no date and time.")
+                return
         self._hint()
         self.fault("")
         self._on_change()
+
+    def _moment(self, text: str) -> int | None:
+        if not text:
+            return None
+        return int(datetime.datetime.fromisoformat(text).replace(tzinfo=self._zone).timestamp() * 1000)
 
     def _hint(self) -> None:
         """Nothing in the field means something."""

@@ -33,6 +33,7 @@ class HistoryCard:
     def __init__(self, visitor: Visitor, datapoint: Datapoint, beside: list[Datapoint]) -> None:
         self._visitor, self._datapoint = visitor, datapoint
         self._range_ms = HOUR_MS
+        self._loads = 0
         self._first_ms: int | None = None
         self._last_ms: dict[str, int] = {}  # topic → its newest point
         with ui.column().classes("wb-card").props("data-role=history"):
@@ -70,14 +71,15 @@ class HistoryCard:
         background_tasks.create(self._load(), name="history")
 
     async def _load(self) -> None:
-        core, shown = self._visitor.core, self._shown()
+        self._loads += 1
+        core, shown, this = self._visitor.core, self._shown(), self._loads
         now_ms = core.clock.now_ms()
         try:
             lines = [await recorded(core, datapoint, now_ms - self._range_ms, now_ms) for datapoint in shown]
         except DatabaseAway as away:
             self._note.say(f"History cannot be shown, the database is away: {away}")
             return
-        if self._visitor.is_gone:
+        if self._visitor.is_gone or this != self._loads:  # a person wants something else meanwhile
             return
         self._note.say("" if any(lines) else NOTHING)
         self._plot.show(self._content(shown, lines, now_ms))
@@ -86,10 +88,10 @@ class HistoryCard:
         axes: dict[tuple[str, bool, bool], Axis] = {}
         series = []
         for datapoint, points in zip(shown, lines, strict=True):
-            words = _words(points)
+            words = any(isinstance(value, str) for _, value in points)
             switch = datapoint.data_format == "bool"
-            place = (symbol(datapoint.unit), words is not None, switch)
-            axes.setdefault(place, Axis(place[0], words=words, switch=switch))
+            place = (symbol(datapoint.unit), words, switch)
+            axes.setdefault(place, Axis(place[0], words=[] if words else None, switch=switch))
             if datapoint.topic and points:
                 self._last_ms[datapoint.topic] = points[-1][0]
             series.append(
@@ -99,7 +101,7 @@ class HistoryCard:
                     points=points,
                     unit=place[0],
                     axis=list(axes).index(place),
-                    step=datapoint.type == "actuator" or switch or words is not None,
+                    step=datapoint.type == "actuator" or switch or words,
                 )
             )
         self._first_ms = min((points[0][0] for points in lines if points), default=None)
@@ -132,9 +134,3 @@ class HistoryCard:
 def _label(datapoint: Datapoint) -> str:
     kind = ", set" if datapoint.type == "actuator" else ""
     return f"{name_of(datapoint)} ({datapoint.connector}{kind})"
-
-
-def _words(points: list[Point]) -> list[str] | None:
-    """The different texts, when the values are no numbers."""
-    texts = dict.fromkeys(value for _, value in points if isinstance(value, str))
-    return list(texts) or None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 from nicegui import background_tasks, ui
 from nicegui.events import GenericEventArguments
@@ -14,11 +13,11 @@ from api.page.coming_list import ComingList
 from api.page.drafts import HOUR_MS, SetpointDraft, StepDraft, next_step, setpoint_drafts, step_drafts
 from api.page.fields import as_number, step_of
 from api.page.pairing import sensor_of
-from api.page.plan_content import Plan, Window, handles, plan_content, plotted, schedule_series, setpoint_series
+from api.page.plan_content import Plan, Window, handles, plan_content, schedule_series, setpoint_series
 from api.page.plan_editor import PlanEditor
 from api.page.plot import Plot, Point
 from api.page.previews import Preview, preview_of
-from api.page.recorded import MOST_POINTS, recorded
+from api.page.recorded import MOST_POINTS, point_of, recorded
 from api.page.setpoint_editor import SetpointItem
 from api.page.step_editor import StepItem
 from api.page.visitor import Visitor
@@ -40,6 +39,7 @@ class PlanCard:
         self._visitor, self._actuator = visitor, datapoint
         self._sensor: Datapoint | None = None
         self._ahead_ms = 24 * HOUR_MS
+        self._loads = 0
         self._points: dict[str, deque[Point]] = {name: deque(maxlen=2 * MOST_POINTS) for name in ("sensor", "sent")}
         self._preview: Preview | None = None
         self._grabbed: tuple[str, int | None, int | None] | None = None
@@ -81,6 +81,8 @@ class PlanCard:
     async def _load(self) -> None:
         core, now_ms = self._visitor.core, self._visitor.core.clock.now_ms()
         from_ms = now_ms - self._ahead_ms // 4
+        self._loads += 1
+        this = self._loads
         self._sensor = sensor_of(core, self._actuator.identity)
         try:
             for name, datapoint in (("sensor", self._sensor), ("sent", self._actuator)):
@@ -89,7 +91,7 @@ class PlanCard:
             self._note.say("")
         except DatabaseAway as away:
             self._note.say(f"The past is not shown, the database is away: {away}")
-        if not self._visitor.is_gone:
+        if not self._visitor.is_gone and this == self._loads:  # else a person wants something else meanwhile
             self.look()
             self._draw()
 
@@ -105,8 +107,8 @@ class PlanCard:
         return Plan(
             actuator=self._actuator,
             sensor=self._sensor,
-            sensor_points=_numbers(self._points["sensor"]),
-            sent_points=_numbers(self._points["sent"]),
+            sensor_points=list(self._points["sensor"]),
+            sent_points=list(self._points["sent"]),
             setpoint=self._setpoint.drafts,
             schedule=self._schedule.drafts,
             preview=self._preview,
@@ -138,8 +140,8 @@ class PlanCard:
                 continue
             points = self._points[name]
             if not points or value.timestamp_ms > points[-1][0]:
-                points.append((value.timestamp_ms, plotted(value.value)))
-                added[name] = [points[-1]]
+                points.append(point_of(value))
+                added[name] = self._plan().points([points[-1]])
         window = self._window()
         self._plot.append(added, window.from_ms, window.to_ms, window.now_ms)
 
@@ -222,7 +224,3 @@ def move_setpoint(draft: SetpointDraft, value: float) -> None:
         draft.low = None if draft.low is None else round(draft.low + moved, 6)
         draft.high = None if draft.high is None else round(draft.high + moved, 6)
     draft.value = value
-
-
-def _numbers(points: Iterable[Point]) -> list[Point]:
-    return [(at_ms, value) for at_ms, value in points if not isinstance(value, str)]

@@ -11,7 +11,7 @@ from api.page.plot import Axis, Band, Content, Handle, Point, Series
 from api.page.previews import Preview
 from api.page.units import symbol
 from api.page.words import name_of
-from api.validation import NUMERIC
+from api.validation import NUMERIC, TEXT
 from wattbus.jsontext import JsonValue
 
 
@@ -36,9 +36,23 @@ class Plan:
     schedule: Sequence[StepDraft]
     preview: Preview | None
 
+    @property
+    def in_words(self) -> bool:
+        """Whether the axis has texts; numbers have no place on it then, and texts none beside numbers."""
+        return self.actuator.data_format in TEXT
 
-def plotted(value: JsonValue) -> float | None:
-    """On and off are 1 and 0; text has no place on this axis."""
+    def plotted(self, value: JsonValue) -> float | str | None:
+        """As far as it has a place. On and off are 1 and 0."""
+        if self.in_words:
+            return value if isinstance(value, str) else None
+        return as_float(value)
+
+    def points(self, points: Sequence[Point]) -> list[Point]:
+        """Those that have a place."""
+        return [(at_ms, self.plotted(value)) for at_ms, value in points]
+
+
+def as_float(value: JsonValue) -> float | None:
     return float(value) if isinstance(value, bool | int | float) else None
 
 
@@ -48,7 +62,7 @@ def plan_content(plan: Plan, window: Window, picking: bool) -> Content:
     return Content(
         from_=window.from_ms,
         to=window.to_ms,
-        axes=[Axis(unit, _include(plan), switch=plan.actuator.data_format == "bool")],
+        axes=[Axis(unit, _include(plan), words=_words(plan), switch=plan.actuator.data_format == "bool")],
         series=[
             *_past(plan, window),
             setpoint_series(plan, window),
@@ -65,8 +79,8 @@ def _past(plan: Plan, window: Window) -> list[Series]:
     sensor_name = name_of(plan.sensor) if plan.sensor else ""
     sensor_unit = symbol(plan.sensor.unit) if plan.sensor else ""
     return [
-        Series("sensor", sensor_name, list(plan.sensor_points), sensor_unit, role="sensor", now=window.now_ms),
-        Series("sent", "Sent", list(plan.sent_points), symbol(plan.actuator.unit), role="sent", step=True),
+        Series("sensor", sensor_name, plan.points(plan.sensor_points), sensor_unit, role="sensor", now=window.now_ms),
+        Series("sent", "Sent", plan.points(plan.sent_points), symbol(plan.actuator.unit), role="sent", step=True),
     ]
 
 
@@ -74,7 +88,7 @@ def setpoint_series(plan: Plan, window: Window) -> Series:
     points: list[Point] = []
     bands: list[Band] = []
     for segment in segments(plan.setpoint, window.from_ms, window.to_ms):
-        value = plotted(segment.draft.value)
+        value = plan.plotted(segment.draft.value)
         points += [(segment.from_ms, value), (segment.to_ms, value), (segment.to_ms, None)]
         if segment.draft.is_tolerant and plan.actuator.data_format in NUMERIC:
             bands.append(Band(segment.from_ms, segment.to_ms, segment.draft.low, segment.draft.high))
@@ -85,7 +99,7 @@ def setpoint_series(plan: Plan, window: Window) -> Series:
 def schedule_series(plan: Plan, window: Window) -> Series:
     points: list[Point] = []
     for segment in segments(plan.schedule, window.from_ms, window.to_ms):
-        value = plotted(segment.draft.value)
+        value = plan.plotted(segment.draft.value)
         points += [(segment.from_ms, value), (segment.to_ms, value), (segment.to_ms, None)]
     return Series("schedule", "Schedule", points, symbol(plan.actuator.unit), role="schedule")
 
@@ -93,12 +107,12 @@ def schedule_series(plan: Plan, window: Window) -> Series:
 def _coming(plan: Plan, window: Window) -> Series:
     """The actuator's value from now on: it holds until the controller sends another one."""
     points: list[Point] = []
-    last = plan.sent_points[-1][1] if plan.sent_points else None
+    last = plan.plotted(plan.sent_points[-1][1]) if plan.sent_points else None
     if plan.preview is not None:
-        value = plotted(plan.preview.value) if plan.preview.holds else last
-        points.append((window.now_ms, value if not isinstance(value, str) else None))
+        value = plan.plotted(plan.preview.value) if plan.preview.holds else last
+        points.append((window.now_ms, value))
         for coming in plan.preview.coming:
-            points.append((max(coming.from_ms, window.now_ms), plotted(coming.value)))
+            points.append((max(coming.from_ms, window.now_ms), plan.plotted(coming.value)))
         points.append((window.to_ms, points[-1][1]))
     name = "Controller will send"
     return Series("coming", name, points, symbol(plan.actuator.unit), role="coming", step=True, dashed=True)
@@ -110,21 +124,30 @@ def handles(plan: Plan, window: Window) -> list[Handle]:
         return []
     found = []
     for index, draft in enumerate(plan.setpoint):
-        value = plotted(draft.value)
+        value = as_float(draft.value)
         if value is not None:
             begin = max(draft.from_ms or window.now_ms, window.now_ms)
             found.append(Handle(f"setpoint:{index}", value, "setpoint", begin, draft.to_ms, place=0.85))
     for index, step in enumerate(plan.schedule):
-        value = plotted(step.value)
+        value = as_float(step.value)
         if value is not None:
             found.append(Handle(f"schedule:{index}", value, "schedule", step.from_ms, step.to_ms, free=True))
     return found
 
 
+def _words(plan: Plan) -> list[str] | None:
+    """What the datapoint takes; of one that takes any text, all that there is."""
+    if not plan.in_words:
+        return None
+    texts = [*(plan.actuator.allowed_values or ()), *(value for _, value in (*plan.sensor_points, *plan.sent_points))]
+    texts += [draft.value for draft in plan.setpoint] + [step.value for step in plan.schedule]
+    return list(dict.fromkeys(text for text in texts if isinstance(text, str)))
+
+
 def _include(plan: Plan) -> tuple[float, float] | None:
     """Everything that is wanted stays in sight, with room to drag it."""
-    wanted = [plotted(value) for draft in plan.setpoint for value in (draft.value, draft.low, draft.high)]
-    wanted += [plotted(step.value) for step in plan.schedule]
+    wanted = [as_float(value) for draft in plan.setpoint for value in (draft.value, draft.low, draft.high)]
+    wanted += [as_float(step.value) for step in plan.schedule]
     numbers = [number for number in wanted if number is not None]
     if not numbers:
         return None

@@ -86,7 +86,7 @@ export default {
       const label = axis.switch ? { formatter: (value) => (value ? "on" : "off"), showMinLabel: true, showMaxLabel: true }
         : { showMinLabel: low == null, showMaxLabel: high == null };
       return {
-        type: axis.words ? "category" : "value", name: axis.name, scale: true, data: axis.words,
+        type: axis.words ? "category" : "value", name: axis.name, scale: true, data: axis.words?.length ? axis.words : undefined,
         min: low == null ? null : (seen) => Math.floor(Math.min(seen.min, low)),
         max: high == null ? null : (seen) => Math.ceil(Math.max(seen.max, high)),
         position: index % 2 ? "right" : "left", offset: Math.floor(index / 2) * 52,

@@ -42,7 +42,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """`include`: values that are always visible. `words`: the values, when they are texts. `switch`: on is 1, off 0."""
+    """`include`: values that are always visible. `switch`: on is 1, off 0. `words`: texts, these, or as they come."""
 
     name: str
     include: tuple[float, float] | None = None

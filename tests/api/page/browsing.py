@@ -76,6 +76,10 @@ class Person:
         found: dict[str, Any] = await self.page.evaluate(SERIES, role)
         return found
 
+    async def axes(self, role: str) -> list[str]:
+        found: list[str] = await self.page.evaluate(AXES, role)
+        return found
+
     async def handles(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = await self.page.evaluate(HANDLES)
         return found

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.api.conftest import eventually
 from tests.api.page.browsing import PHONE, Person, person
 from tests.api.page.building import SETPOINT, Building
 from tests.support.mqtt import plain_client
@@ -92,8 +93,7 @@ async def test_the_setpoint_is_dragged_in_the_chart(someone: Person, building: B
     page = await pair_up(someone, ids)
     await expect(page.get_by_label("Preferred", exact=True)).to_have_value("19")
     await page.locator("[data-role=plan] .wb-plot").scroll_into_view_if_needed()
-    await page.wait_for_function(f"async () => (await ({HANDLE_NUMBER})()) === 1")
-    [handle] = await someone.handles()
+    [handle] = await eventually(someone.handles, "a handle")
     await page.mouse.move(handle["x"], handle["y"])
     await page.mouse.down()
     await page.mouse.move(handle["x"], handle["y"] - 30, steps=5)
@@ -193,8 +193,3 @@ def _local(moment: float) -> str:
 
 
 PAIR_IS_KNOWN = re.compile("Choose the sensor|Open the sensor")
-HANDLE_NUMBER = """async () => {
-  const { echarts } = await import("nicegui-echart");
-  const chart = echarts.getInstanceByDom(document.querySelector("[data-role=plan] .wb-plot"));
-  return chart ? chart.getZr().storage.getDisplayList().filter((shape) => shape.z === 100).length : 0;
-}"""

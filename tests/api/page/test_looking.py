@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.api.conftest import eventually
 from tests.api.page.browsing import Person
 from tests.api.page.building import POWER, SETPOINT, TEMPERATURE, Building
 
@@ -76,14 +77,21 @@ async def test_a_sensor_with_its_history_and_another_beside_it(someone: Person, 
     await page.get_by_role("combobox", name="Plot beside it").click()
     await page.get_by_role("option", name="Electrical power").click()
     await page.keyboard.press("Escape")
-    await page.wait_for_function("async () => Object.keys(await (" + COUNTS + ")()).length === 2")
-    points = await page.evaluate(COUNTS)
-    assert all(number > 3 for number in points.values()), points
-    assert await page.evaluate(AXIS_NAMES) == ["°C", "W"]
-    await page.wait_for_function(
-        f"async (before) => Object.values(await ({COUNTS})()).every((n, i) => n > before[i])",
-        arg=list(points.values()),
-    )  # it goes on by itself
+    shown = await eventually(lambda: lines(someone, 2), "two lines")
+    assert all(number > 3 for number in shown.values()), shown
+    assert await someone.axes("history") == ["°C", "W"]
+
+    async def goes_on() -> bool:
+        now = await lines(someone, 2)
+        return bool(now) and all(number > shown[name] for name, number in now.items())
+
+    await eventually(goes_on, "newer values in the plot")
+
+
+async def lines(someone: Person, number: int) -> dict[str, int]:
+    """How many points each line of the plot has; nothing while there are not so many lines."""
+    found = await someone.series("history")
+    return {name: len(series["points"]) for name, series in found.items()} if len(found) == number else {}
 
 
 async def test_what_is_not_there_is_said_in_plain_words(someone: Person) -> None:
@@ -107,15 +115,3 @@ async def test_without_a_broker_the_page_says_so_and_comes_back(
     await expect(page.get_by_text("Broker away")).not_to_be_visible()
     await someone.open("/")
     await expect(page.locator('[data-connector="room"]')).to_contain_text("Online")
-
-
-COUNTS = """async () => {
-  const { echarts } = await import("nicegui-echart");
-  const chart = echarts.getInstanceByDom(document.querySelector("[data-role=history] .wb-plot"));
-  return Object.fromEntries((chart?.getOption()?.series ?? []).map((series) => [series.id, series.data.length]));
-}"""
-AXIS_NAMES = """async () => {
-  const { echarts } = await import("nicegui-echart");
-  const chart = echarts.getInstanceByDom(document.querySelector("[data-role=history] .wb-plot"));
-  return chart.getOption().yAxis.map((axis) => axis.name);
-}"""

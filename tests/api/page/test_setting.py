@@ -67,6 +67,7 @@ async def test_a_switch(someone: Person, ids: dict[str, int]) -> None:
 
 async def test_a_name_and_a_limit_are_kept(someone: Person, ids: dict[str, int]) -> None:
     page = await someone.open(f"/view/{ids[MISSING]}")
+    await expect(page.locator("[data-role=history] canvas").first).to_be_visible()  # from now on nothing moves
     await page.get_by_text("Name, unit and limits").click()
     await page.get_by_label("Name", exact=True).fill("Spare")
     await page.get_by_label("Lowest value").fill("5")
