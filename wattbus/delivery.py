@@ -198,7 +198,7 @@ class ReadingSender:
             except PublishError as error:
                 self._tell_refused(error)
                 return False
-            self._outbox.reported(session, ranges)
+            self.ledger.reported(session, ranges)
         return True
 
     async def _watch(self) -> None:

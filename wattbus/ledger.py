@@ -6,7 +6,7 @@ The rules (docs/architecture.md, Delivery):
 * A receipt releases what it covers. What it calls missing was lost and is sent again at once: MQTT keeps the order of
   one publisher, so a number below one that arrived cannot still be on its way, unless it was sent again since.
 * While history is online, the readings of a session that saw no progress for 30 s are sent again. While it is away
-  they are held.
+  they are held. A report of what is lost is told again in the same way.
 * An installation that has no history (nothing on `history/status`) releases at the broker's PUBACK.
 
 Repetitions keep to a window that doubles while they arrive and halves when they are lost, so that a broker with small
@@ -44,6 +44,7 @@ class Ledger:
         self._order = 0
         self._in_flight: set[tuple[str, int]] = set()  # not acknowledged by the broker yet
         self._quiet_since: dict[str, float] = {}  # by session, while something waits
+        self._told_lost: dict[str, tuple[float, RangeSet]] = {}  # reported as lost (when, what), no receipt since
         for session in outbox.sessions:
             if session != outbox.session:
                 self._again[session] = outbox.pending(session).copy()
@@ -92,6 +93,15 @@ class Ledger:
         if self.history == "absent":
             self._release(session, [(sequence, sequence)])
 
+    def reported(self, session: str, ranges: list[Range]) -> None:
+        """The broker has acknowledged a report of what is lost; it may still lose it on the way to history."""
+        self._outbox.reported(session, ranges)
+        if self.history != "absent":
+            _, told = self._told_lost.get(session, (0.0, RangeSet()))
+            for first, last in ranges:
+                told.add(first, last)
+            self._told_lost[session] = (self._clock.monotonic(), told)
+
     # -- what history says ------------------------------------------------------------------------------------------
 
     def history_is(self, state: State) -> None:
@@ -117,11 +127,14 @@ class Ledger:
         self._wait_anew()
 
     def _wait_anew(self) -> None:
-        self._quiet_since = dict.fromkeys(self._quiet_since, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._quiet_since = dict.fromkeys(self._quiet_since, now)
+        self._told_lost = {session: (now, told) for session, (_, told) in self._told_lost.items()}
 
     def receipt(self, receipt: Receipt) -> list[Range]:
         """Take a receipt; the missing numbers that are not here any more and can only be reported as lost."""
         session, missing = receipt.session, RangeSet(receipt.missing)
+        self._told_lost.pop(session, None)  # what it still calls missing is reported again, from the return value
         if session == self._outbox.session:  # nobody can miss what was never given
             missing.remove(self._outbox.last_sequence + 1, max(missing.last or 0, receipt.upto))
         newest = self._newest_confirmed(receipt.session, missing, receipt.upto)
@@ -198,6 +211,10 @@ class Ledger:
         if self.history != "online":
             return False
         now = self._clock.monotonic()
+        unheard = [session for session, (since, _) in self._told_lost.items() if now - since >= NO_RECEIPT_S]
+        for session in unheard:
+            _, told = self._told_lost.pop(session)
+            self._outbox.drop(session, told.ranges())
         overdue = [
             (session, numbers)
             for session, numbers in self._waiting.items()
@@ -212,7 +229,7 @@ class Ledger:
                 for part in pending.within(*waiting):
                     self._again.setdefault(session, RangeSet()).add(*part)
             self._waiting[session] = RangeSet()
-        return bool(overdue)
+        return bool(overdue or unheard)
 
     def forget_lost(self) -> None:
         """Take what fell out of the full outbox off the lists."""
