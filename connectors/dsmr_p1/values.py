@@ -1,0 +1,107 @@
+"""Numbers, texts and units as meters print them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import lru_cache
+
+from connectors.dsmr_p1.profiles import Row
+from wattbus.connector import Quantity, Scalar
+
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_EXACT_DIGITS = 15  # decimal digits that every double keeps
+
+# Units as meters print them, in lower case → UCUM. The UCUM has no var; it is written as everybody does.
+_UNITS: Mapping[str, str] = {
+    "kwh": "kW.h",
+    "wh": "W.h",
+    "mwh": "MW.h",
+    "kw": "kW",
+    "w": "W",
+    "kvarh": "kvar.h",
+    "varh": "var.h",
+    "kvar": "kvar",
+    "var": "var",
+    "kvah": "kV.A.h",
+    "kva": "kV.A",
+    "va": "V.A",
+    "v": "V",
+    "a": "A",
+    "hz": "Hz",
+    "s": "s",
+    "m3": "m3",
+    "dm3": "dm3",
+    "l": "L",
+    "gj": "GJ",
+    "mj": "MJ",
+}
+
+
+def number(text: str) -> int | float | str | None:
+    """A number, exactly: one that no double holds as it is printed stays text. None when `text` is no number."""
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    if "." not in text:
+        return int(text)
+    value = float(text)
+    if len(text) > _EXACT_DIGITS + 1 and Decimal(repr(value)) != Decimal(text):
+        return text
+    return value
+
+
+def readable(text: str) -> str:
+    """The ASCII text that hexadecimal digits stand for; as it is where they stand for none."""
+    if _HEX.fullmatch(text) is None:
+        return text
+    found = bytes.fromhex(text).decode("latin-1")
+    return found if all(" " <= char <= "~" or char in "\r\n\t" for char in found) else text
+
+
+def suffix(unit: str) -> str:
+    return re.sub(r"[^0-9a-z]+", "_", unit.lower())
+
+
+def described(text: str, code: str) -> str:
+    return f"{text} ({code})"
+
+
+def ucum(unit: str) -> str:
+    """A unit as the UCUM writes it; as it is printed where it is not known."""
+    return _UNITS.get(unit.lower(), unit)
+
+
+def value_of(name: str, row: Row, field: str) -> tuple[str, Quantity] | None:
+    """Key and quantity of what one pair of brackets holds, read as the row says; None where there is nothing in it."""
+    text, _, unit = field.partition("*")
+    if not text:
+        return None
+    value: Scalar
+    if row.kind == "text":
+        value = field
+    elif row.kind == "hex text":
+        value = readable(text)
+    else:
+        value = number(text)
+        if value is None:
+            if unit:
+                return None  # something else than a number where a number with a unit should be
+            value = text
+    key, ucum_unit, description = _naming(name, row.text, row.code, unit)
+    return key, Quantity(value, ucum_unit, description)
+
+
+@lru_cache(maxsize=2048)
+def _naming(name: str, text: str, code: str, unit: str) -> tuple[str, str, str]:
+    """Key, unit and description."""
+    return f"{name}_{suffix(unit)}" if unit else name, ucum(unit), described(text, code)
+
+
+def numbered_values(row: Row, fields: list[str]) -> Iterator[tuple[str, Quantity]]:
+    """Several values in one line: their number follows the name."""
+    for index, field in enumerate(fields, 1):
+        value = value_of(f"{row.name}_{index}", row, field)
+        if value is not None:
+            yield value

@@ -1,0 +1,169 @@
+"""The listener: devices connect to us, one after another or many at once, for one line or for months."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from connectors.socket.admission import Admission, Rate, plain_address
+from connectors.socket.reception import CHUNK_BYTES, Idle, Reception, Stream, receive
+from wattbus.clock import Clock
+from wattbus.connector import Link
+from wattbus.errors import LinkDown
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024  # connections that the operating system keeps, with what they have sent, until it is their turn
+GIVES_WAY_AFTER_S = 10.0
+ACCEPT_AGAIN_S = 0.5
+# A device that lost its power never says goodbye: the operating system asks after two minutes of silence.
+KEEP_ALIVE = {"TCP_KEEPIDLE": 120, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """One device that is connected."""
+
+    stream: Stream
+    heard_at: float
+    task: asyncio.Task[None] = field(init=False)
+
+
+class Listener:
+    """Accepts connections on `host`:`port`; `started` is told the address once it listens."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        reception: Reception,
+        admission: Admission,
+        rate: Rate,
+        clock: Clock,
+        *,
+        most: int = 100,
+        idle_s: float = 0.0,
+        started: Callable[[str, int], None] = lambda host, port: None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._reception = reception
+        self._admission = admission
+        self._rate = rate
+        self._clock = clock
+        self._most = most
+        self._idle_s = idle_s
+        self._started = started
+        self._connections: set[_Connection] = set()
+        self._left = asyncio.Event()
+
+    async def run(self, link: Link) -> None:
+        """Listen for ever. Raises LinkDown when the port cannot be had."""
+        with await listening_socket(self._host, self._port, socket.SOCK_STREAM) as listening:
+            self._started(*listening.getsockname()[:2])
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    await self._accept(listening, tasks, link)
+
+    async def _accept(self, listening: socket.socket, tasks: asyncio.TaskGroup, link: Link) -> None:
+        try:
+            accepted, address = await asyncio.get_running_loop().sock_accept(listening)
+        except OSError as error:  # the device has gone again, or there are no descriptors left
+            log.debug("cannot accept a connection: %s", error)
+            await self._clock.sleep(ACCEPT_AGAIN_S)
+            return
+        peer = plain_address(address[0])
+        if not self._admission.allows(peer):
+            self._reception.complaints.note("address", peer, "is not in SOCKET_ALLOWED_NETWORKS; it is refused")
+            accepted.close()
+            return
+        try:
+            await self._wait_for_place(peer)
+        except BaseException:
+            accepted.close()
+            raise
+        connection = _Connection(self._reception.stream(peer, link), self._clock.monotonic())
+        connection.task = tasks.create_task(self._serve(accepted, connection), name=f"connection of {peer}")
+        self._connections.add(connection)
+        connection.task.add_done_callback(lambda _: self._leave(connection))
+
+    def _leave(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+        self._left.set()
+
+    async def _wait_for_place(self, peer: str) -> None:
+        """Wait until there is a place; whoever was silent longest gives way. Others wait in the backlog meanwhile."""
+        if len(self._connections) >= self._most:
+            self._reception.complaints.note(
+                "clients", peer, f"finds all {self._most} places taken (SOCKET_MAX_CLIENTS)"
+            )
+        while len(self._connections) >= self._most:
+            oldest = min(self._connections, key=lambda connection: connection.heard_at)
+            rest_s = oldest.heard_at + GIVES_WAY_AFTER_S - self._clock.monotonic()
+            self._left.clear()
+            if rest_s <= 0:
+                oldest.task.cancel()
+                rest_s = GIVES_WAY_AFTER_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await self._left.wait()
+
+    async def _serve(self, accepted: socket.socket, connection: _Connection) -> None:
+        stream = connection.stream
+
+        def heard() -> None:
+            connection.heard_at = self._clock.monotonic()
+
+        keep_alive(accepted)
+        try:
+            reader, writer = await asyncio.open_connection(sock=accepted)
+        except BaseException:
+            accepted.close()
+            raise
+        try:
+            await receive(
+                lambda: reader.read(CHUNK_BYTES), stream, self._rate, self._clock, idle_s=self._idle_s, heard=heard
+            )
+        except Idle:
+            text = f"has sent no message for {self._idle_s:g} s; the connection is closed"
+            self._reception.complaints.note("idle", stream.peer, text)
+        except OSError as error:  # reset, or gone without a word
+            log.debug("%s: %s", stream.peer, error)
+        finally:
+            writer.transport.abort()
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Ask the operating system to notice a far end that vanished."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEP_ALIVE.items():
+            if hasattr(socket, name):  # macOS names some of them differently
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    """A socket bound to this address, listening if `kind` is a stream. `::` takes IPv4 too. Raises LinkDown."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        bound = socket.socket(family, kind)
+    except OSError as error:
+        raise LinkDown(f"cannot listen on {host}: {error.strerror or error}") from error
+    try:
+        bound.setblocking(False)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+        if kind == socket.SOCK_STREAM:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        if kind == socket.SOCK_STREAM:
+            bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise LinkDown(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return bound

@@ -1,0 +1,195 @@
+"""What happens to received bytes, wherever they come from: framing, the api key, handing over."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+
+from connectors.socket import codec
+from connectors.socket.admission import Complaints, Rate
+from connectors.socket.devices import DeviceWatch
+from connectors.socket.framing import FramingRules, Piece
+from wattbus import metrics
+from wattbus.clock import Clock
+from wattbus.connector import Link
+from wattbus.errors import DecodeError
+from wattbus.jsontext import JsonValue
+
+log = logging.getLogger(__name__)
+
+MESSAGES = metrics.counter("socket_messages", "Whole messages received.")
+DROPPED = metrics.counter("socket_dropped_bytes", "Bytes received that belong to no message.")
+
+CHUNK_BYTES = 4096  # what is read at a time, so that nobody's flood holds up the others for long
+SLICE_S = 0.05
+HIDDEN = b"(not kept: it may hold the api key)"
+
+
+class Reception:
+    """One for the life of a connector: makes a `Stream` for each connection or datagram."""
+
+    def __init__(
+        self,
+        service: str,
+        framing: FramingRules,
+        rules: codec.Rules,
+        watch: DeviceWatch,
+        complaints: Complaints,
+        apikey: str = "",
+    ) -> None:
+        self.service = service
+        self.complaints = complaints
+        self._framing = framing
+        self._rules = rules
+        self._watch = watch
+        self._apikey = apikey
+        self._sender = ""
+        self._has_several_senders = False
+
+    def stream(self, peer: str, link: Link) -> Stream:
+        return Stream(self, peer, self._framing, link)
+
+    def take(self, piece: Piece, peer: str, link: Link) -> None:
+        """Hand a piece over; the runtime decodes it, and keeps it raw if asked."""
+        data = piece.data
+        if self._apikey:
+            admitted = HIDDEN if piece.fault else self._without_apikey(data)
+            if admitted is None:
+                self.complaints.note("apikey", peer, "sends lines without the right LISTEN_APIKEY; they are dropped")
+                return
+            data = admitted
+        raw = codec.raw_message(peer, data, piece.fault)
+        if not piece.fault:
+            MESSAGES.labels(self.service).inc()
+            self._note_devices(raw, link)
+            self._note_sender(peer)
+        link.emit(raw)
+
+    def _note_sender(self, peer: str) -> None:
+        if not self._rules.has_one_sender or self._has_several_senders:
+            return
+        self._sender = self._sender or peer
+        if peer != self._sender:
+            self._has_several_senders = True
+            log.warning(
+                "%s and %s send messages that nothing tells apart; if they have the same keys, their values mix: set "
+                "SOCKET_PREFIX_PEER=TRUE",
+                self._sender,
+                peer,
+            )
+
+    def _without_apikey(self, line: bytes) -> bytes | None:
+        """The line without the key; None when it has none."""
+        separator = self._rules.separator.encode() or None
+        words = line.split(separator)
+        others = [word for word in words if not hmac.compare_digest(word.strip(), self._apikey.encode())]
+        return (separator or b" ").join(others) if len(others) < len(words) else None
+
+    def _note_devices(self, raw: JsonValue, link: Link) -> None:
+        if self._watch.is_idle:
+            return
+        try:
+            readings = codec.decode(raw, self._rules)
+        except DecodeError:
+            return  # the runtime will say so
+        for reading in readings:
+            if reading.device:
+                self._watch.heard(reading.device, link)
+
+
+class Stream:
+    """The bytes of one connection, or of one datagram. `messages` counts the whole ones."""
+
+    def __init__(self, reception: Reception, peer: str, framing: FramingRules, link: Link) -> None:
+        self.peer = peer
+        self.messages = 0
+        self._reception = reception
+        self._link = link
+        self._framing = framing.new()
+        self._dropped = 0
+
+    @property
+    def pause_s(self) -> float | None:
+        """As `Framing.pause_s`."""
+        return self._framing.pause_s
+
+    def feed(self, data: bytes) -> int:
+        """Take bytes; how many messages, and pieces that are none, they completed."""
+        return self._take(self._framing.feed(data))
+
+    def pause(self) -> int:
+        return self._take(self._framing.pause())
+
+    def end(self, *, whole: bool = False) -> int:
+        return self._take(self._framing.end(whole=whole))
+
+    def slowed(self) -> None:
+        """The sender exceeds its rate."""
+        self._reception.complaints.note("rate", self.peer, "exceeds SOCKET_MAX_MESSAGES_PER_SECOND; it has to wait")
+
+    def _take(self, pieces: list[Piece]) -> int:
+        for piece in pieces:
+            self._reception.take(piece, self.peer, self._link)
+        DROPPED.labels(self._reception.service).inc(self._framing.dropped - self._dropped)
+        self._dropped = self._framing.dropped
+        self.messages += sum(not piece.fault for piece in pieces)
+        return len(pieces)
+
+
+class Idle(Exception):  # noqa: N818 - a state of a connection
+    """No message for too long."""
+
+
+async def receive(
+    read: Callable[[], Awaitable[bytes]],
+    stream: Stream,
+    rate: Rate,
+    clock: Clock,
+    *,
+    idle_s: float = 0.0,
+    heard: Callable[[], None] = lambda: None,
+) -> None:
+    """Take what `read` gives until it gives b"", or raises; then the stream has ended. `heard` is called for messages.
+
+    Raises Idle after `idle_s` without a message (0: never). A sender that exceeds its rate is read more slowly: TCP
+    makes it wait, and nothing is lost.
+    """
+    heard_at = clock.monotonic()
+    try:
+        while True:
+            before = stream.messages
+            idle_end_s = max(0.0, heard_at + idle_s - clock.monotonic()) if idle_s else None
+            pieces = await _read_once(read, stream, idle_end_s)
+            if pieces is None:
+                return
+            await asyncio.sleep(0)  # reading does not wait where bytes wait already
+            if stream.messages > before:
+                heard()
+            owed_s = rate.owed_s(stream.peer, pieces)
+            if stream.messages > before or owed_s > 0:
+                heard_at = clock.monotonic() + owed_s
+            while owed_s > 0:
+                stream.slowed()
+                await clock.sleep(min(owed_s, SLICE_S))
+                owed_s -= SLICE_S
+                heard()  # the silence is ours
+    finally:
+        stream.end()
+
+
+async def _read_once(read: Callable[[], Awaitable[bytes]], stream: Stream, idle_end_s: float | None) -> int | None:
+    """The number of pieces that came with the next bytes, or with the pause instead of them; None at the end."""
+    waits = [wait_s for wait_s in (idle_end_s, stream.pause_s) if wait_s is not None]
+    wait_s = min(waits, default=None)
+    try:
+        async with asyncio.timeout(wait_s) as limit:
+            data = await read()
+    except TimeoutError:
+        if not limit.expired():  # the network's own time-out
+            raise
+        if wait_s == idle_end_s:
+            raise Idle from None
+        return stream.pause()
+    return stream.feed(data) if data else None

@@ -1,0 +1,104 @@
+"""A line that stands and says nothing: opened again, then reset, then reported."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import NoReturn
+
+from wattbus.clock import SYSTEM_CLOCK, Clock
+from wattbus.errors import LinkDown
+
+log = logging.getLogger(__name__)
+
+
+class Silent(LinkDown):
+    """Nothing valid was heard for too long.
+
+    `settles_after_s`: a line that stands this long after it was opened again, in silence, was not found silent again.
+    """
+
+    def __init__(self, text: str, settles_after_s: float) -> None:
+        super().__init__(text)
+        self.settles_after_s = settles_after_s
+
+
+class SilenceWatch:
+    """Kept by a connector over all entries of its `run()`:
+
+        async with open_line(port) as line, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(line, link))       # calls self._silence.fed() for everything valid
+            await self._silence.opened(lambda: board.reset(line))
+            tasks.create_task(self._silence.guard())
+
+    When nothing was heard for `limit_s` seconds, `guard()` raises `Silent`; the runtime then opens the line again. If
+    it is silent again, `opened()` executes the reset after the next opening. If that does not help, `Silent` says so
+    and since when it is silent, and one warning is logged; opening and resetting go on at this pace until something
+    is heard. A device without a reset gets a second opening instead. `limit_s` None never barks.
+    """
+
+    def __init__(self, limit_s: float | None, clock: Clock = SYSTEM_CLOCK, *, what: str = "the line") -> None:
+        self.limit_s = limit_s
+        self._clock = clock
+        self._what = what
+        self._silent_periods = 0  # in a row
+        self._fed_at = clock.monotonic()
+        self._heard_ms: int | None = None
+        self._opened_ms: int | None = None
+        self._was_reset = False
+
+    def fed(self) -> None:
+        """Something valid was heard."""
+        self._fed_at = self._clock.monotonic()
+        self._heard_ms = self._clock.now_ms()
+        self._silent_periods = 0
+        self._was_reset = False
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it was found silent, and nothing has been heard since."""
+        return self._silent_periods > 0
+
+    async def opened(self, reset: Callable[[], Awaitable[None]] | None = None) -> None:
+        """The line was just opened: resets what is at its far end when that is due. May raise what `reset` raises."""
+        if self._opened_ms is None:
+            self._opened_ms = self._clock.now_ms()
+        if reset is not None and self._silent_periods >= 2:
+            self._was_reset = True
+            await reset()
+        self._fed_at = self._clock.monotonic()
+
+    async def guard(self) -> NoReturn:
+        """Wait until nothing was heard for `limit_s` seconds, counted from here at the earliest. Raises Silent."""
+        self._fed_at = self._clock.monotonic()
+        while True:
+            if self.limit_s is None:
+                await self._clock.sleep(3600.0)
+                continue
+            rest_s = self._fed_at + self.limit_s - self._clock.monotonic()
+            if rest_s > 0:
+                await self._clock.sleep(rest_s)
+                continue
+            self._silent_periods += 1
+            text = self._text()
+            if self._silent_periods == 3:
+                log.warning("%s", text)
+            raise Silent(text, self.limit_s + 5.0)
+
+    def _text(self) -> str:
+        if self._silent_periods == 1:
+            return f"{self._what} is silent for {self.limit_s:g} s; it is opened again"
+        if self._silent_periods == 2:
+            return f"{self._what} is still silent; it is opened again and reset"
+        tried = "opening it again and resetting it" if self._was_reset else "opening it again"
+        return f"{self._what} is silent {self._since()}; {tried} did not help"
+
+    def _since(self) -> str:
+        if self._heard_ms is None:
+            return f"and was never heard since {_local(self._opened_ms or self._clock.now_ms())}"
+        return f"since {_local(self._heard_ms)}"
+
+
+def _local(timestamp_ms: int) -> str:
+    return datetime.fromtimestamp(timestamp_ms / 1000).astimezone().isoformat(sep=" ", timespec="seconds")

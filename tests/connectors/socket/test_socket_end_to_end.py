@@ -1,0 +1,170 @@
+"""From a socket to a database: connector and history in this process, a real Mosquitto between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any
+
+from connectors.socket.connector import SocketConnector, create
+from connectors.socket.settings import Settings
+from connectors.socket.simulator import TalkingServer
+from history.service import run as run_history
+from history.settings import Settings as HistorySettings
+from tests.connectors.socket.conftest import connect, eventually, settings_for
+from tests.e2e.house import STORED
+from tests.support.mqtt import plain_client
+from wattbus.mosquitto import Mosquitto
+from wattbus.runtime import run_connector
+from wattbus.settings import load
+
+SOON = 30
+
+
+@contextlib.asynccontextmanager
+async def alive(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Services that run meanwhile; none of them may end by itself."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+        assert [task for task in tasks if task.done()] == []
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+class Installation:
+    """A connector and a history on one broker."""
+
+    def __init__(self, mosquitto: Mosquitto, folder: Path, **variables: str) -> None:
+        common = {"MQTT_BROKER_PORT": str(mosquitto.port), "DATA_DIRECTORY": str(folder)}
+        self.settings: Settings = settings_for(**common, **variables)
+        self.connector: SocketConnector = create(self.settings)
+        self._history = load(HistorySettings, {**common, "HISTORY_RECEIPT_SECONDS": "0.1"})
+        self._database = folder / "history.db"
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Both; the body begins when history is there, or it would wait for what came before."""
+        port = self.settings.mqtt_broker_port
+        async with alive(run_history(self._history), run_connector(self.connector, self.settings)):
+            async with plain_client(port, "history/status") as client:
+                await client.message("history/status", state="online")
+            yield
+
+    async def port(self) -> int:
+        async with asyncio.timeout(SOON):
+            await self.connector.is_listening.wait()
+        assert self.connector.address is not None
+        return self.connector.address[1]
+
+    def stored(self, key: str) -> list[float]:
+        if not self._database.exists():
+            return []
+        with contextlib.closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
+            try:
+                return [row[0] for row in database.execute(STORED, {"connector": "lines", "key": key})]
+            except sqlite3.OperationalError:
+                return []  # not migrated yet
+
+    async def until_stored(self, key: str, values: list[float]) -> None:
+        try:
+            async with asyncio.timeout(SOON):
+                while self.stored(key) != values:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            assert self.stored(key) == values
+
+
+def say(port: int, *lines: bytes) -> None:
+    """As OemGateway's example: open, send, close."""
+    for line in lines:
+        with connect(port) as client:
+            client.send(line)
+
+
+async def test_lines_reach_the_database_while_the_broker_is_away_and_connections_are_cut(tmp_path: Path) -> None:
+    mosquitto = Mosquitto(tmp_path / "mosquitto")
+    await mosquitto.start()
+    house = Installation(mosquitto, tmp_path, LISTEN_HOST="127.0.0.1", LISTEN_PORT="0")
+    try:
+        async with house.running():
+            port = await house.port()
+            say(port, *(b"14 %d 20.5\r\n" % number for number in range(100)))
+            await house.until_stored("14__1", list(range(100)))
+            await mosquitto.stop()
+            say(port, *(b"14 %d 20.5\r\n" % number for number in range(100, 150)))
+            say(port, b"14 999 2", b"\xff\xfe\r\n", b"14 nonsense\r\n")
+            await mosquitto.start()
+            say(port, *(b"14 %d 20.5\r\n" % number for number in range(150, 200)))
+            await house.until_stored("14__1", list(range(200)))
+        assert house.stored("14__2") == [20.5] * 200
+    finally:
+        await mosquitto.stop()
+
+
+async def test_what_is_seen_on_the_bus(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    nodes = '{"10": {"name": "attic", "names": ["temp"], "units": ["Cel"], "scales": [0.1], "silence_seconds": 1}}'
+    house = Installation(
+        mosquitto, tmp_path, LISTEN_HOST="127.0.0.1", LISTEN_PORT="0", SOCKET_NODES=nodes, SEND_RAW_MESSAGE_TO_DB="TRUE"
+    )
+    async with plain_client(mosquitto.port) as client, house.running():
+        port = await house.port()
+        say(port, b"10 215\r\n10 2")
+        assert (await client.message("lines/messages/attic__temp/value"))["value"] == 21.5
+        [datapoint] = await client.message_list("lines/datapoints", 1)
+        assert (datapoint["key"], datapoint["unit"]) == ("attic__temp", "Cel")
+        whole, cut = await client.messages("lines/raw_message_to_db", 2)
+        assert whole["raw_message"] == {"peer": "127.0.0.1", "text": "10 215"}
+        assert cut["raw_message"]["fault"] == "cut: the connection ended inside a message"
+        await client.message("lines/status", state="degraded", detail="attic: silent for 1 s")
+        assert (await client.message("lines/messages/attic__temp/value", quality="offline"))["value"] == 21.5
+        say(port, b"10 216\r\n")
+        await client.until(lambda: client.last("lines/messages/attic__temp/value")["value"] == 21.6)
+        await client.until(lambda: client.last("lines/status")["state"] == "online")
+
+
+async def test_the_line_is_torn_away_and_comes_back(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    server = await TalkingServer().start()
+    house = Installation(mosquitto, tmp_path, SERVER_IP="127.0.0.1", SERVER_PORT=str(server.port))
+    async with server, plain_client(mosquitto.port) as client, house.running():
+        async with asyncio.timeout(SOON):
+            await server.connected()
+        await server.send(b'{"meter": {"power": 1}}{"meter": {"pow')
+        await house.until_stored("meter__power", [1])
+        server.tear()
+        await server.stop()
+        await client.until(lambda: client.last("lines/status")["state"] == "degraded")
+        assert "refused" in client.last("lines/status")["detail"] or "reset" in client.last("lines/status")["detail"]
+        assert (await client.message("lines/messages/meter__power/value", quality="offline"))["value"] == 1
+        await server.start()
+        async with asyncio.timeout(SOON):
+            await server.connected(2)
+        await server.send(b'er": 2}}{"meter": {"power": 3}}')  # the rest of a message is none
+        await server.send(b'\n{"meter": {"power": 4}}')
+        await client.until(lambda: client.last("lines/status")["state"] == "online")
+        await house.until_stored("meter__power", [1, 3, 4])
+
+
+async def test_a_flood_from_outside_stops_nothing(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """Megabytes of noise from one connection; another one is heard meanwhile."""
+    house = Installation(mosquitto, tmp_path, LISTEN_HOST="127.0.0.1", LISTEN_PORT="0")
+    async with house.running():
+        port = await house.port()
+
+        def flood() -> None:
+            with socket.create_connection(("127.0.0.1", port)) as noisy:
+                for _ in range(200):
+                    noisy.sendall(bytes(range(256)) * 64)
+
+        flooding = asyncio.ensure_future(asyncio.to_thread(flood))
+        for number in range(20):
+            say(port, b"14 %d\r\n" % number)
+            await asyncio.sleep(0.02)
+        await house.until_stored("14__1", list(range(20)))
+        await eventually(flooding.done)
