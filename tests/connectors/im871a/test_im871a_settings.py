@@ -1,0 +1,92 @@
+"""Meters and keys as people write them, and what they are told when it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connectors.im871a.connector import create
+from connectors.im871a.meters_config import read_meters
+from connectors.im871a.registry import Registry
+from connectors.im871a.settings import Settings
+from connectors.im871a.simulator import ExampleMeter
+from connectors.im871a.telegram import read_header
+from tests.connectors.im871a.conftest import settings_for
+from wattbus.errors import ConfigError
+from wattbus.settings import load, read_env_file, unknown_variables
+
+ROOM = Path(__file__).parents[3] / "connectors" / "im871a"
+KEY = "000102030405060708090a0b0c0d0e0f"
+
+
+def test_the_env_example_is_complete_and_loads() -> None:
+    path = ROOM / ".env.example"
+    create(load(Settings, read_env_file(path)))
+    text = path.read_text()
+    own = set(Settings.model_fields) - {"service_name"}
+    assert [name for name in sorted(own) if name.upper() not in text] == []
+    assert unknown_variables(Settings, set(read_env_file(path))) == {}
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f'{{"1234567": {{"key": "{KEY}"}}}}',
+        f"{{'1234567': {{key: '{KEY.upper()}'}}}}",
+        f"'01234567': '{KEY[:16]} {KEY[16:]}'",
+        f"01234567:\n  key: {KEY}\n  name: ''\n",
+    ],
+)
+def test_one_meter_in_many_spellings(written: str) -> None:
+    [(meter, config)] = settings_for(IM871A_METERS=written).im871a_meters.items()
+    assert (meter, config.key_bytes) == ("01234567", bytes(range(16)))
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        (
+            '{"32666857": {"key": "9A25"}}',
+            "IM871A_METERS.32666857.key: a key has 32 hexadecimal digits",
+        ),
+        ('{"meter": {}}', "'meter' is no meter: expected its eight digits"),
+        ('{"123456789": {}}', "is no meter"),
+        ('{"1": {}, "00000001": {}}', "a meter is there twice"),
+        ('{"1": {"kye": ""}}', "IM871A_METERS.1.kye"),
+        ("'1': {key: 12345678901234567890123456789012}", "write the key in quotes"),
+        ("[]", "IM871A_METERS"),
+        ("{", "IM871A_METERS: not valid JSON"),
+    ],
+)
+def test_what_is_wrong_is_named(written: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_for(IM871A_METERS=written)
+    assert fault in str(caught.value)
+
+
+def test_no_key_is_shown() -> None:
+    wrong = KEY[:-1] + "g"
+    with pytest.raises(ConfigError) as caught:
+        settings_for(IM871A_METERS={"1": {"key": wrong}})
+    assert wrong not in str(caught.value)
+    with pytest.raises(ValueError, match="32 hexadecimal") as other:
+        read_meters(f'{{"1": "{wrong}"}}')
+    assert wrong not in str(other.value)
+    assert KEY not in repr(settings_for(IM871A_METERS={"1": {"key": KEY}}))
+
+
+def test_a_meter_is_found_by_maker_and_number_first() -> None:
+    registry = Registry(("settings", "file"))
+    header = read_header(ExampleMeter(meter="12345678").telegram())
+    assert registry.find(header) is None
+    registry.replace("settings", read_meters(f'{{"12345678": "{KEY}", "ELV-12345678": ""}}'))
+    assert (found := registry.find(header)) is not None
+    assert found.id == "12345678"
+    registry.replace("file", read_meters("kam-12345678: {name: ours}"))
+    assert (found := registry.find(header)) is not None
+    assert (found.id, found.name) == ("KAM-12345678", "ours")
+    registry.replace("file", {})
+    assert (found := registry.find(header)) is not None
+    assert found.id == "12345678"
