@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from api import answers, reference
 from api.core import Core
-from api.guard import Guard
+from api.guard import Guard, gateway_of
 from api.routes import connectors, controllers, datapoints, health, messages, raw_messages, websocket
 from wattbus import __version__
 
@@ -48,7 +48,7 @@ def create_app(core: Core) -> ASGIApp:
         importlib.import_module(PAGE).mount(app, core)
     else:
         _add_way_to_docs(app)
-    return Guard(app, SLASHED)
+    return Guard(app, SLASHED, gateway_of(core.settings))
 
 
 def _add_reference(app: FastAPI) -> None:

@@ -18,6 +18,7 @@ from wattbus.storage.database import Database
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+LOOK_AGAIN_S = 10.0  # another API may have changed what is in the database
 
 
 class ControlKeeper:
@@ -32,7 +33,6 @@ class ControlKeeper:
         self._bus = bus
         self._told: dict[str, bytes] = {}
         self._former: set[str] = set()  # topics that were a controller's, and are nobody's now
-        self._loaded = False
         self._again = asyncio.Event()
         bus.on_disconnect(self._told.clear)
         bus.on_connect(self._connected)
@@ -47,24 +47,16 @@ class ControlKeeper:
                 await self._bus.wait_connected()
                 self._again.clear()
                 changed.taken()
-                done = await self._load() and self._directory.loaded and await self._tell_all()
+                done = self._directory.loaded and await self._tell_all()
                 news = asyncio.ensure_future(changed.changes())
                 again = asyncio.ensure_future(self._again.wait())
                 try:
                     await asyncio.wait(
-                        {news, again}, timeout=None if done else RETRY_S, return_when=asyncio.FIRST_COMPLETED
+                        {news, again}, timeout=LOOK_AGAIN_S if done else RETRY_S, return_when=asyncio.FIRST_COMPLETED
                     )
                 finally:
                     news.cancel()
                     again.cancel()
-
-    async def _load(self) -> bool:
-        if not self._loaded:
-            try:
-                await self.load()
-            except DatabaseAway:
-                return False
-        return True
 
     async def load(self) -> None:
         """Read them from the database. Raises DatabaseAway."""
@@ -72,16 +64,18 @@ class ControlKeeper:
         self.controllers = await self._database.once(lambda store: store.control.controllers())
         self._former = (self._former | before) - {controller.topic for controller in self.controllers}
         self.pairs = await self._database.once(lambda store: store.control.pairs())
-        self._loaded = True
 
     async def changed(self) -> None:
         """Somebody edited: read again and tell."""
-        self._loaded = False
         await self.load()
         self._live.changes.tell("pairs")
 
     async def _tell_all(self) -> bool:
-        """Every controller its list, a former topic an empty one; whether that worked."""
+        """Every controller its list, a former topic an empty one, as the database has it now; whether that worked."""
+        try:
+            await self.load()
+        except DatabaseAway:
+            return False
         wanted = {controller.topic: self.told_to(controller) for controller in self.controllers}
         wanted |= {topic: [] for topic in self._former}
         for topic, pairs in wanted.items():

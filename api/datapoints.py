@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from api.live import ConnectorState
@@ -46,6 +46,10 @@ class Datapoint:
     def topic_of(self, kind: str) -> str | None:
         """`setpoint`, `schedule` or `result` beside the value topic."""
         return f"{self.topic.removesuffix('/value')}/{kind}" if self.topic else None
+
+
+# What a connector says of a datapoint that people are shown.
+_SHOWN = {field.name for field in fields(Datapoint)} - {"key", "type"}
 
 
 class Datapoints:
@@ -94,7 +98,7 @@ def announced_by(connector: ConnectorState) -> dict[Identity, dict[str, Any]]:
     """What a connector says of each of its datapoints."""
     if connector.described is not None:
         return {
-            Identity(connector.name, told.type, told.key): told.model_dump(exclude={"key", "type"})
+            Identity(connector.name, told.type, told.key): told.model_dump(include=_SHOWN)
             for told in connector.described
         }
     if connector.available is not None:

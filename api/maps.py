@@ -17,6 +17,7 @@ from wattbus.bus import Bus, Outgoing
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.messages import DatapointMap
+from wattbus.storage import DatabaseAway
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +70,25 @@ class MapKeeper:
     async def _tell_all(self) -> bool:
         """Whether something has to be tried again."""
         waiting = False
+        if any(self._is_news(connector) and connector.datapoint_map for connector in self._live.connectors.values()):
+            try:
+                await self._directory.refresh()  # another API has told these maps: what it knows is in the database
+            except DatabaseAway:
+                return True
         for connector in list(self._live.connectors.values()):
             wanted = self.wanted(connector)
-            if wanted is None or wanted == self._told.get(connector.name, connector.datapoint_map):
+            if wanted is None or not self._is_news(connector):
                 continue
             if self._may_be_ours(connector):
                 waiting = True
                 continue
             waiting |= not await self._tell(connector.name, wanted)
         return waiting
+
+    def _is_news(self, connector: ConnectorState) -> bool:
+        """Whether it should have another map than the one that we told it last, or that the broker has for it."""
+        wanted = self.wanted(connector)
+        return wanted is not None and wanted not in (self._told.get(connector.name), connector.datapoint_map)
 
     def _may_be_ours(self, connector: ConnectorState) -> bool:
         young = self._clock.now_ms() - connector.available_since_ms < PATIENCE_MS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from wattbus.settings import ServiceSettings, TopicLevel
 
@@ -13,6 +13,12 @@ class Settings(ServiceSettings):
     """What the API can be told."""
 
     service_name: TopicLevel = Field("api", description="Name of this service on the bus.")
+    api_behind_gateway: bool = Field(
+        False,
+        description="`TRUE` in a container whose port is published on the loopback address of its machine. Any "
+        "`API_HOST` is accepted then, and only requests that come through the container's gateway, which is its "
+        "machine: not those of other containers, or of the network around.",
+    )
     api_host: str = Field(
         "127.0.0.1",
         description="Address on which REST and pages are served. Only addresses of this machine itself "
@@ -22,8 +28,10 @@ class Settings(ServiceSettings):
     api_page: bool = Field(True, description="Serve the pages for people, too; `FALSE`: REST and WebSocket alone.")
     database_url: str = Field(
         "",
+        repr=False,
         description="Database that history and raw_db write to: `sqlite:///path/to/file.db` (an absolute path has four "
-        "slashes). Empty: `history.db` and `raw.db` in `DATA_DIRECTORY`.",
+        "slashes) or `postgresql://user:password@host:port/name`. Empty: `history.db` and `raw.db` in "
+        "`DATA_DIRECTORY`.",
     )
     command_wait_seconds: float = Field(
         2.0, ge=0, le=60, description="How long an answer waits for the outcome of a command (s)."
@@ -34,8 +42,8 @@ class Settings(ServiceSettings):
 
     @field_validator("api_host")
     @classmethod
-    def _this_machine_only(cls, host: str) -> str:
-        if not is_loopback(host):
+    def _this_machine_only(cls, host: str, others: ValidationInfo) -> str:
+        if not others.data.get("api_behind_gateway") and not is_loopback(host):
             raise ValueError(
                 f"{host} can be reached by others, and there is no sign-in yet: anybody who reaches this port could "
                 "command every device. Use 127.0.0.1, ::1 or localhost"

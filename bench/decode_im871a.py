@@ -1,29 +1,40 @@
 """How fast wireless M-Bus telegrams are decoded: AES telegrams per second on one core.
 
-    python -m bench.decode_im871a [--seconds 2]
+    bench/decode im871a [--seconds 2] [--meters 1 10 270]
 
-The meters' keys lie in a dictionary by identification number, as the connector has them; every telegram is looked up,
-decrypted, decoded and flattened to keys as the runtime does. Telegrams: Kamstrup OmniPower's (extended link layer,
-AES-CTR; seven compact ones to a full one), OMS mode 5 and mode 7 examples with three records, and a heat meter's in
-mode 5 with 25 records. They are encrypted anew for every meter, with its own number and key.
+Telegrams: Kamstrup OmniPower's (extended link layer, AES-CTR; seven compact ones to a full one), OMS mode 5 and mode 7
+examples with three records, and a heat meter's in mode 5 with 25 records. They are encrypted anew for every meter, with
+its own number and key.
+
+The decoder: keys lie in a dictionary by identification number; every telegram is looked up, decrypted, decoded and
+flattened to keys as the runtime does. The connector: from the bytes of the serial line to flat values, with everything
+that stands between (frames of the stick, repeated telegrams, look-up, trust, formats, announcements). There a telegram
+is decrypted and decoded twice: to know what is wrong with its meter, and by the runtime, whose decoding is pure.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from Crypto.Cipher import AES
 from Crypto.Hash import CMAC
 
-from connectors.im871a import telegram
+from connectors.im871a import hci, telegram
+from connectors.im871a.connector import Im871a
+from connectors.im871a.hci import Frames, HciFrame
+from connectors.im871a.settings import Settings
 from connectors.im871a.telegram.crc import crc16
-from wattbus.connector import Reading
+from wattbus.connector import Datapoint, Reading
+from wattbus.jsontext import JsonValue
 from wattbus.readings import flatten
+from wattbus.settings import load
 
 METERS = (1, 10, 270)
+FRAMES_FOR_FEW, FRAMES_FOR_MANY = 80, 8  # of each meter
 OMNIPOWER = bytes.fromhex("040404843c042b04ab3c")
 GAS = bytes.fromhex("0c1427048502046d32371f1502fd170000")
 HEAT = bytes.fromhex(
@@ -109,28 +120,105 @@ KINDS = {
 }
 
 
-def per_second(make: Callable[[Meter, int], bytes], meters: int, seconds: float) -> float:
-    """Telegrams per second of processor time."""
+def frames_of(make: Callable[[Meter, int], bytes], meters: int) -> list[bytes]:
+    """What so many meters send, in turn."""
+    each = FRAMES_FOR_MANY if meters > 10 else FRAMES_FOR_FEW
+    return [make(meter, n) for n in range(each) for meter in map(Meter, range(1, meters + 1))]
+
+
+def decoder(make: Callable[[Meter, int], bytes], meters: int) -> Callable[[], int]:
+    """One round through the decoder; gives how many telegrams that was."""
     keys = {meter.id: meter.key for meter in map(Meter, range(1, meters + 1))}
-    frames = [make(meter, n) for n in range(8 if meters > 10 else 80) for meter in map(Meter, range(1, meters + 1))]
-    start, count = time.process_time(), 0
-    while time.process_time() - start < seconds:
+    frames = frames_of(make, meters)
+
+    def round_() -> int:
         for frame in frames:
             decoded = telegram.decode(frame, keys[telegram.read_header(frame).id])
             flat = flatten(Reading({decoded.header.id: decoded.fields}, device=decoded.header.id))
             assert len(flat.values) >= len(decoded.fields)
-        count += len(frames)
+        return len(frames)
+
+    return round_
+
+
+class RuntimesLink:
+    """Decodes and flattens, as the runtime does."""
+
+    def __init__(self, connector: Im871a) -> None:
+        self.readings = 0
+        self._connector = connector
+
+    def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
+        for reading in self._connector.decode(raw):
+            assert flatten(reading).values
+            self.readings += 1
+
+    def announce(self, datapoints: Iterable[Datapoint]) -> None:
+        list(datapoints)
+
+    def unit(self, name: str, up: bool, reason: str = "") -> None:
+        assert up, reason
+
+
+class Clock:
+    """Every round is a minute later, so that no telegram of the last one counts as repeated."""
+
+    now_s = 0.0
+
+    def now_ms(self) -> int:
+        return int(self.now_s * 1000)
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+def whole_connector(make: Callable[[Meter, int], bytes], meters: int) -> Callable[[], int]:
+    """One round through the connector, from the bytes of the stick on; gives how many telegrams that was."""
+    known = {meter.id: {"key": meter.key.hex()} for meter in map(Meter, range(1, meters + 1))}
+    variables = {"CONNECTOR_NAME": "bench", "IM871A_METERS": json.dumps(known), "IM871A_DUPLICATE_SECONDS": "60"}
+    clock = Clock()
+    connector = Im871a(load(Settings, variables), clock)
+    link, stick = RuntimesLink(connector), Frames()
+    said = [
+        HciFrame(hci.RADIO_LINK, hci.TELEGRAM_RECEIVED, frame[1:], rssi=100).encode(crc=True)
+        for frame in frames_of(make, meters)
+    ]
+
+    def round_() -> int:
+        clock.now_s += 61
+        before = link.readings
+        with connector._reception.on(link):
+            for data in said:
+                for frame in stick.feed(data):
+                    connector._heard(frame)
+        assert link.readings == before + len(said)
+        return len(said)
+
+    return round_
+
+
+def per_second(round_: Callable[[], int], seconds: float) -> float:
+    """Telegrams per second of processor time."""
+    start, count = time.process_time(), 0
+    while time.process_time() - start < seconds:
+        count += round_()
     return count / (time.process_time() - start)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of processor time per line")
-    seconds = parser.parse_args().seconds
-    print(f"{'telegrams/s on one core':32}" + "".join(f"{meters:>12} meters" for meters in METERS))
-    for name, make in KINDS.items():
-        rates = [per_second(make, meters, seconds) for meters in METERS]
-        print(f"{name:32}" + "".join(f"{rate:>19,.0f}" for rate in rates))
+    parser.add_argument("--seconds", type=float, default=2.0, help="of processor time per number")
+    parser.add_argument("--meters", type=int, nargs="+", default=METERS, help="how many meters there are")
+    arguments = parser.parse_args()
+    for what, measured in (("decoder", decoder), ("whole connector", whole_connector)):
+        title = f"{what}, telegrams/s on one core"
+        print(f"{title:42}" + "".join(f"{meters:>8} meters" for meters in arguments.meters))
+        for name, make in KINDS.items():
+            rates = [per_second(measured(make, meters), arguments.seconds) for meters in arguments.meters]
+            print(f"{name:42}" + "".join(f"{rate:>15,.0f}" for rate in rates))
 
 
 if __name__ == "__main__":

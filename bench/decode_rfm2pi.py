@@ -2,8 +2,7 @@
 
     python -m bench.decode_rfm2pi [--frames 200000]
 
-The lines are those that prove the ready decoders. emonHub's decoder does 32,000 of them in a second on one core of the
-machine on which it was measured; a radio band carries less than a hundred.
+The lines are those that prove the ready decoders. A radio band carries less than a hundred frames in a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever the bytes: the telegram decoder raises DecodeError and nothing else, and its values fit on the bus.
+"""Whatever the bytes: the telegram decoder raises DecodeError alone, the connector nothing, and values fit on the bus.
 
     python -m bench.fuzz_im871a [--count 1000000] [--seed 1]
 
@@ -10,23 +10,28 @@ checksum. Prints how many were decoded and refused; a failure prints the bytes a
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from connectors.im871a import telegram
+from connectors.im871a import hci, telegram
+from connectors.im871a.connector import Im871a
+from connectors.im871a.hci import Frames, HciFrame
+from connectors.im871a.settings import Settings
 from connectors.im871a.telegram.crc import crc16
 from connectors.im871a.telegram.frames import strip_wired
 from connectors.im871a.telegram.layers import Opening, peel, peel_wired
 from connectors.im871a.telegram.layout import compile_header
 from connectors.im871a.telegram.meters import all_meters, known_formats
 from connectors.im871a.telegram.records import header_at
-from wattbus.connector import Reading
+from wattbus.connector import Datapoint, Reading
 from wattbus.errors import DecodeError
-from wattbus.jsontext import dumps
+from wattbus.jsontext import JsonValue, dumps
 from wattbus.readings import flatten
+from wattbus.settings import load
 
 KEY = bytes(range(16))
 LINK = bytes.fromhex("442d2c5768663230 02")
@@ -143,8 +148,42 @@ def attempts(draw: random.Random) -> Callable[[], tuple[str, bytes, bytes | None
     return next_attempt
 
 
-def run(kind: str, data: bytes, key: bytes | None, learnt: bytes | None) -> str:
+class Air:
+    """A connector that hears everything, and the runtime's side of it."""
+
+    def __init__(self) -> None:
+        frames, _ = corpus()
+        meters = {frame[4:8][::-1].hex(): {"key": key.hex() if key else ""} for frame, key in frames}
+        variables = {"CONNECTOR_NAME": "fuzz", "IM871A_METERS": json.dumps(meters), "IM871A_DUPLICATE_SECONDS": "0"}
+        self._connector = Im871a(load(Settings, variables))
+        self._stick = Frames()
+
+    def hears(self, data: bytes) -> None:
+        """These bytes come from the stick, bare and as a telegram."""
+        whole = HciFrame(hci.RADIO_LINK, hci.TELEGRAM_RECEIVED, data[1:256]).encode(crc=True)
+        with self._connector._reception.on(self):
+            for frame in self._stick.feed(data) + self._stick.feed(whole) + self._stick.give_up():
+                if frame.is_telegram:
+                    self._connector._heard(frame)
+
+    def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
+        dumps(raw)
+        try:
+            for reading in self._connector.decode(raw):
+                dumps(flatten(reading).values)
+        except DecodeError:
+            return
+
+    def announce(self, datapoints: Iterable[Datapoint]) -> None:
+        list(datapoints)
+
+    def unit(self, name: str, up: bool, reason: str = "") -> None:
+        dumps([name, reason])
+
+
+def run(kind: str, data: bytes, key: bytes | None, learnt: bytes | None, air: Air) -> str:
     """Decode in every way; what became of it. Raises when something is wrong with us."""
+    air.hears(data)
     outcomes = []
     ways: tuple[Callable[[], object], ...] = (
         lambda: telegram.read_header(data),
@@ -179,13 +218,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    next_attempt = attempts(random.Random(arguments.seed))
+    next_attempt, air = attempts(random.Random(arguments.seed)), Air()
     outcomes: Counter[tuple[str, str]] = Counter()
     start = time.monotonic()
     for _ in range(arguments.count):
         attempt = next_attempt()
         try:
-            outcomes[attempt[0], run(*attempt)] += 1
+            outcomes[attempt[0], run(*attempt, air)] += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
             kind, data, key, learnt = attempt
             print(

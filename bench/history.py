@@ -1,20 +1,21 @@
-"""How fast history is: readings through a real Mosquitto into a committed SQLite file.
+"""How fast history is: readings through a real Mosquitto into a database, committed.
 
-    python -m bench.history [--readings 20000] [--values 30] [--connectors 10] [--directory DIR]
+    python -m bench.history [--readings 20000] [--values 30] [--connectors 4] [--directory DIR] [--database URL]
 
 Publishers run in processes of their own. What is measured: from the start of publishing until the receipts of all
-readings are out, in values per second.
+readings are out, in values per second; then once more with the same readings as another session, so that all values
+are there already, as after a long time without receipts. The database is a SQLite file in the folder unless a URL is
+given; there it must be empty, and keeps what was written.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import multiprocessing
-import sqlite3
 import tempfile
 import time
+from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -25,24 +26,34 @@ from wattbus.bus import Bus, Outgoing
 from wattbus.messages import Receipt, ValuesMessage, parse
 from wattbus.mosquitto import Mosquitto
 from wattbus.settings import BrokerSettings
+from wattbus.storage import open_store
 
-SESSION = "0123456789abcdef"
+NEW, AGAIN = "0123456789abcdef", "fedcba9876543210"  # sessions
+START_MS = 1_700_000_000_000
 
 
-async def publish(port: int, connector: str, readings: int, values: int, start_line: Barrier) -> None:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What each of so many connectors publishes."""
+
+    connectors: int
+    readings: int
+    values: int
+
+
+async def publish(port: int, connector: str, session: str, work: Work, start_line: Barrier) -> None:
     """Publish numbered readings as fast as the broker takes them, once all publishers are connected."""
     bus = Bus(BrokerSettings(mqtt_broker_port=port), connector)
     running = asyncio.create_task(bus.run())
     await bus.wait_connected()
     start_line.wait()
-    start = time.time_ns() // 1_000_000
     last = None
-    for sequence in range(1, readings + 1):
+    for sequence in range(1, work.readings + 1):
         message = ValuesMessage(
-            session=SESSION,
+            session=session,
             sequence=sequence,
-            timestamp=start + sequence,
-            values={f"register__{n}": n + sequence / 8 for n in range(values)},
+            timestamp=START_MS + sequence,
+            values={f"register__{n}": n + sequence / 8 for n in range(work.values)},
         )
         last = await bus.publish_soon(Outgoing(topics.values(connector), message.payload()))
     if last is not None:
@@ -51,23 +62,27 @@ async def publish(port: int, connector: str, readings: int, values: int, start_l
     await asyncio.wait([running])
 
 
-def publisher(port: int, connector: str, readings: int, values: int, start_line: Barrier) -> None:
-    asyncio.run(publish(port, connector, readings, values, start_line))
+def publisher(port: int, connector: str, session: str, work: Work, start_line: Barrier) -> None:
+    asyncio.run(publish(port, connector, session, work, start_line))
 
 
-async def receipts(bus: Bus, connectors: int, readings: int) -> None:
-    """Wait until every connector's receipt covers all readings."""
+async def receipts(bus: Bus, session: str, work: Work) -> None:
+    """Wait until every connector's receipt covers all readings of a session."""
     upto: dict[str, int] = {}
-    while len(upto) < connectors or min(upto.values()) < readings:
+    while len(upto) < work.connectors or min(upto.values()) < work.readings:
         for delivery in await bus.next_deliveries(100):
             delivery.acknowledge()
-            upto[delivery.topic] = parse(Receipt, delivery.payload).upto
+            receipt = parse(Receipt, delivery.payload)
+            if receipt.session == session:
+                upto[delivery.topic] = receipt.upto
 
 
-async def measure(readings: int, values: int, connectors: int, directory: Path) -> None:
+async def measure(work: Work, directory: Path, database: str) -> None:
     broker = Mosquitto(configuration_directory=directory)
     await broker.start()
-    settings = Settings(mqtt_broker_port=broker.port, data_directory=directory)
+    settings = Settings(
+        mqtt_broker_port=broker.port, data_directory=directory, database_url=database, history_retention_days=0
+    )
     service = asyncio.create_task(run(settings))
     listener = Bus(BrokerSettings(mqtt_broker_port=broker.port), "listener")
     listening = asyncio.create_task(listener.run())
@@ -76,23 +91,38 @@ async def measure(readings: int, values: int, connectors: int, directory: Path) 
         delivery.acknowledge()
         if b'"online"' in delivery.payload:
             break
-    each = readings // connectors
-    context = multiprocessing.get_context("spawn")
-    start_line = context.Barrier(connectors + 1)
-    for n in range(connectors):
-        context.Process(target=publisher, args=(broker.port, f"bench{n}", each, values, start_line)).start()
-    start_line.wait()
-    started = time.monotonic()
-    await receipts(listener, connectors, each)
-    seconds = time.monotonic() - started
+    number = work.connectors * work.readings * work.values
+    for what, session in (("new", NEW), ("there already", AGAIN)):
+        seconds = await one_session(broker.port, listener, session, work)
+        print(f"{number} values, {what}, in {seconds:.2f} s: {number / seconds:,.0f} values/s")
     for task in (service, listening):
         task.cancel()
     await asyncio.wait([service, listening])
     await broker.stop()
-    with contextlib.closing(sqlite3.connect(directory / "history.db")) as database:
-        [(rows,)] = database.execute("SELECT (SELECT count(*) FROM recent) + (SELECT count(*) FROM history)")
-    assert rows == each * connectors * values, f"{rows} rows instead of {each * connectors * values}"
-    print(f"{rows} values in {seconds:.2f} s: {rows / seconds:,.0f} values/s")
+    stored = await count(settings.url)
+    assert stored == number, f"{stored} rows instead of {number}"
+
+
+async def one_session(port: int, listener: Bus, session: str, work: Work) -> float:
+    """Let the publishers publish; the seconds until the last receipt."""
+    context = multiprocessing.get_context("spawn")
+    start_line = context.Barrier(work.connectors + 1)
+    for n in range(work.connectors):
+        context.Process(target=publisher, args=(port, f"bench{n}", session, work, start_line)).start()
+    await asyncio.to_thread(start_line.wait)
+    started = time.monotonic()
+    await receipts(listener, session, work)
+    return time.monotonic() - started
+
+
+async def count(url: str) -> int:
+    """How many values the database holds."""
+    store = await open_store(url)
+    found = 0
+    for known in await store.datapoints():
+        found += sum(int(str(one.value)) for one in await store.aggregate(known.id, 2**40, "count"))
+    await store.close()
+    return found
 
 
 def main() -> None:
@@ -101,9 +131,11 @@ def main() -> None:
     parser.add_argument("--values", type=int, default=30)
     parser.add_argument("--connectors", type=int, default=4)
     parser.add_argument("--directory", type=Path, help="where broker and database lie; default: a temporary folder")
+    parser.add_argument("--database", default="", help="postgresql://user:password@host:port/name, empty")
     given = parser.parse_args()
+    work = Work(given.connectors, given.readings // given.connectors, given.values)
     with tempfile.TemporaryDirectory(dir=given.directory) as directory:
-        asyncio.run(measure(given.readings, given.values, given.connectors, Path(directory)))
+        asyncio.run(measure(work, Path(directory), given.database))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""How fast raw_db is: raw messages through a real Mosquitto into a committed SQLite file.
+"""How fast raw_db is: raw messages through a real Mosquitto into a database, committed.
 
-    python -m bench.raw_db [--messages 40000] [--bytes 300] [--connectors 4] [--directory DIR]
+    python -m bench.raw_db [--messages 40000] [--bytes 300] [--connectors 4] [--directory DIR] [--database URL]
 
 Publishers run in processes of their own. What is measured: from the start of publishing until all messages are
-committed, in messages per second; then how long it takes to read them back.
+committed, in messages per second; then how long it takes to read them back. The database is a SQLite file in the folder
+unless a URL is given; there it must be empty, and keeps what was written.
 """
 
 from __future__ import annotations
@@ -71,10 +72,12 @@ async def until_online(port: int) -> None:
     await asyncio.wait([running])
 
 
-async def measure(messages: int, size: int, connectors: int, directory: Path) -> None:
+async def measure(messages: int, size: int, connectors: int, directory: Path, database: str) -> None:
     broker = Mosquitto(configuration_directory=directory)
     await broker.start()
-    settings = Settings(mqtt_broker_port=broker.port, data_directory=directory)
+    settings = Settings(
+        mqtt_broker_port=broker.port, data_directory=directory, database_url=database, raw_db_retention_days=0
+    )
     service = asyncio.create_task(run(settings))
     await until_online(broker.port)
     reader = await open_raw_reader(settings.url)
@@ -100,7 +103,8 @@ async def measure(messages: int, size: int, connectors: int, directory: Path) ->
     used = sum(known.bytes_used for known in await reader.connectors())
     await reader.close()
     await broker.stop()
-    print(f"{(directory / 'raw.db').stat().st_size / 2**20:.1f} MiB in the file, {used / 2**20:.1f} MiB as counted")
+    on_disk = "" if database else f"{(directory / 'raw.db').stat().st_size / 2**20:.1f} MiB in the file, "
+    print(f"{on_disk}{used / 2**20:.1f} MiB as counted")
 
 
 def main() -> None:
@@ -109,9 +113,10 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=300)
     parser.add_argument("--connectors", type=int, default=4)
     parser.add_argument("--directory", type=Path, help="where broker and database lie; default: a temporary folder")
+    parser.add_argument("--database", default="", help="postgresql://user:password@host:port/name, empty")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.directory) as directory:
-        asyncio.run(measure(given.messages, given.bytes, given.connectors, Path(directory)))
+        asyncio.run(measure(given.messages, given.bytes, given.connectors, Path(directory), given.database))
 
 
 if __name__ == "__main__":

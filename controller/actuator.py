@@ -37,6 +37,7 @@ class Actuator:
         self.outside_of: SetpointItem | None = None  # the item whose range the sensor has left
         self.sent: Sent | None = None
         self.answers = False  # its connector tells outcomes
+        self.repeatable = True  # the same command twice does no harm
         self.sending = False
         self._options = options
         self._sent_at = self._changed_at = float("-inf")
@@ -103,8 +104,18 @@ class Actuator:
             return "change" if now >= self._change_allowed_at else None
         if self._owed_at is not None:
             return self._owed_cause if now >= self._owed_at else None
-        repeat_s = self._options.repeat_s
+        repeat_s = self._repeat_s
         return "repetition" if repeat_s and now >= self._sent_at + repeat_s else None
+
+    @property
+    def _repeat_s(self) -> float:
+        return self._options.repeat_s if self.repeatable else 0.0
+
+    def announced(self, repeatable: bool) -> None:
+        """Its connector says whether its commands may be repeated (start a transaction: no)."""
+        if self.repeatable and not repeatable:
+            self._owed_at = None  # nobody knows whether the last one was executed
+        self.repeatable = repeatable
 
     @property
     def _change_allowed_at(self) -> float:
@@ -126,8 +137,8 @@ class Actuator:
                 moments.append(self._change_allowed_at)
             elif self._owed_at is not None:
                 moments.append(self._owed_at)
-            elif self._options.repeat_s:
-                moments.append(self._sent_at + self._options.repeat_s)
+            elif self._repeat_s:
+                moments.append(self._sent_at + self._repeat_s)
         return min(moments, default=float("inf"))
 
     # -- what became of it ------------------------------------------------------------------------------------------
@@ -150,14 +161,14 @@ class Actuator:
         self.sending = False
         if nobody and self.sent is not None and self.sent.outcome is None:
             self.sent.outcome, self.sent.detail = "failed", "no connector listens"
-            self._owe(now + self._backoff.next_s(), "failure")
+            self._owe(now + self._backoff.next_s(), "failure", missed=True)
 
     def refused(self, reason: str, now: float) -> None:
         """The broker does not take it."""
         self.sending = False
         if self.sent is not None:
             self.sent.outcome, self.sent.detail = "failed", reason
-        self._owe(now + self._backoff.next_s(), "failure")
+        self._owe(now + self._backoff.next_s(), "failure", missed=True)
 
     def broker_away(self, now: float) -> None:
         """The connection broke: it may have arrived, or not."""
@@ -169,7 +180,7 @@ class Actuator:
         if self.sent is None or not self._is_ours(message, self.sent):
             return False
         self.answers = True
-        self._note_outcome(message.outcome, message.detail, now)
+        self._note_outcome(message.outcome, message.detail, now, missed=message.outcome == "expired")
         return True
 
     @staticmethod
@@ -178,7 +189,7 @@ class Actuator:
             return message.id == sent.id
         return message.command_timestamp == sent.timestamp_ms and same(message.value, sent.value)
 
-    def _note_outcome(self, outcome: str, detail: str, now: float) -> None:
+    def _note_outcome(self, outcome: str, detail: str, now: float, *, missed: bool = False) -> None:
         assert self.sent is not None
         self.sent.outcome, self.sent.detail = outcome, detail
         if outcome not in ("failed", "expired"):  # applied; or rejected, which the same again would be too
@@ -187,15 +198,17 @@ class Actuator:
             self._owed_at = None
             return
         self._failures += 1
-        self._owe(now if self._failures == 1 else now + self._backoff.next_s(), "failure")
+        self._owe(now if self._failures == 1 else now + self._backoff.next_s(), "failure", missed=missed)
 
     def connector_returned(self, now: float) -> None:
         """Its connector is there again, perhaps another one, with a device that may have forgotten everything."""
         if self.sent is not None:
             self._owe(now + (FAILING_PAUSE_S if self._failures > 1 else RETURN_PAUSE_S), "return")
 
-    def _owe(self, at: float, cause: Cause) -> None:
-        self._owed_at, self._owed_cause = at, cause
+    def _owe(self, at: float, cause: Cause, *, missed: bool = False) -> None:
+        """`missed`: the device did not get the last command for certain, so that it is the first time all the same."""
+        if self.repeatable or missed:
+            self._owed_at, self._owed_cause = at, cause
 
     @property
     def _waits_for_answer(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 from controller.actuator import Actuator
 from controller.agenda import Agenda
 from controller.orders import Options, Order
-from controller.pairs import Pair, status_topics
+from controller.pairs import Pair, announced, status_topics
 from controller.surroundings import Surroundings
 from wattbus import topics
 from wattbus.clock import Clock
@@ -19,7 +19,7 @@ JUMP_MS = 100  # of the wall clock; what it drifts meanwhile is noticed by looki
 LOOK_AT_ALL_EVERY_S = 10.0
 PUT_ASIDE_S = 300.0  # a pair that showed a bug
 
-Role = Literal["sensor", "setpoint", "schedule", "result", "status"]
+Role = Literal["sensor", "setpoint", "schedule", "result", "status", "datapoints"]
 
 
 class Control:
@@ -41,6 +41,8 @@ class Control:
         self._wall_offset_ms, self._all_at = self._offset_ms(), clock.monotonic()
         self._suspect: str | None = None
         self._aside: dict[str, float] = {}
+        self._drives: frozenset[str] | None = None  # None: all of them
+        self._once: dict[str, frozenset[str]] = {}  # connector → topics whose commands must not be repeated
 
     # -- pairs ------------------------------------------------------------------------------------------------------
 
@@ -53,6 +55,7 @@ class Control:
             self._aside.pop(topic, None)
         new = [Actuator(pair, self._options) for topic, pair in pairs.items() if topic not in self.actuators]
         self.actuators.update((actuator.pair.actuator, actuator) for actuator in new)
+        self._note_repeatable()
         if gone or new:
             self._find_roles()
             self.dirty = True
@@ -67,6 +70,8 @@ class Control:
                 self._roles.setdefault(topic, []).append((role, name))
         for topic in self._status_topics():
             self._roles.setdefault(topic, []).append(("status", topic.rpartition("/")[0]))
+        for connector in {actuator.pair.actuator_connector for actuator in self.actuators.values()}:
+            self._roles.setdefault(topics.datapoints(connector), []).append(("datapoints", connector))
         self.surroundings.keep_only(actuator.pair for actuator in self.actuators.values())
 
     def _status_topics(self) -> set[str]:
@@ -83,6 +88,17 @@ class Control:
             if name in self.actuators:
                 self.actuators[name].ready = True
                 self._look_at[name] = None
+
+    def drive(self, names: frozenset[str], regained: frozenset[str] = frozenset()) -> None:
+        """Decide these and no others. What somebody else has sent to those that are `regained` is not known."""
+        self._drives = names
+        for name, actuator in self.actuators.items():
+            if name in regained:
+                actuator.connector_returned(self._clock.monotonic())
+            if name in names:
+                self._look_at[name] = None
+            else:
+                actuator.decided = False
 
     def wait_for_retained(self) -> None:
         """The connection is gone: nothing is decided until the retained messages are in again."""
@@ -103,6 +119,8 @@ class Control:
         for role, name in users:
             if role == "status":
                 self._take_status(name, payload)
+            elif role == "datapoints":
+                self._take_announcement(name, payload)
             elif role != "sensor":
                 self._take_for_actuator(self.actuators[name], role, payload, retained)
 
@@ -140,6 +158,15 @@ class Control:
             if connector in (actuator.pair.sensor_connector, actuator.pair.actuator_connector):
                 self._look_at[name] = None
 
+    def _take_announcement(self, connector: str, payload: bytes) -> None:
+        actuators = [told for told in announced(payload) if told.type == "actuator"] if payload else []
+        self._once[connector] = frozenset(told.topic for told in actuators if not told.repeatable)
+        self._note_repeatable()
+
+    def _note_repeatable(self) -> None:
+        for name, actuator in self.actuators.items():
+            actuator.announced(name not in self._once.get(actuator.pair.actuator_connector, ()))
+
     def _look_at_again(self, name: str) -> None:
         self._look_at[name] = None
         self._changed(name, True)
@@ -159,7 +186,8 @@ class Control:
             name = next(iter(self._look_at))
             del self._look_at[name]
             actuator = self.actuators.get(name)
-            if actuator is not None and actuator.ready and now >= self._aside.get(name, now):
+            driven = self._drives is None or name in self._drives
+            if actuator is not None and driven and actuator.ready and now >= self._aside.get(name, now):
                 self._suspect = name
                 order = self._decide(actuator, now_ms, now)
                 self._suspect = None

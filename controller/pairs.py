@@ -73,6 +73,23 @@ def _pair(index: int, entry: JsonValue) -> Pair:
     return pair
 
 
+def announced(payload: bytes, faulty: Callable[[str], None] = lambda _: None) -> list[DatapointDescription]:
+    """The datapoints in a `${C}/datapoints` message; `faulty` hears of entries that are none. Raises BadMessage."""
+    try:
+        content = loads(payload)
+    except ValueError as error:
+        raise BadMessage(str(error)) from None
+    if not isinstance(content, list):
+        raise BadMessage("not a list")
+    described = []
+    for entry in content:
+        try:
+            described.append(DatapointDescription.model_validate(entry))
+        except ValidationError as error:
+            faulty(str(error.errors(include_url=False, include_input=False)[0]["msg"]))
+    return described
+
+
 def is_topic(topic: JsonValue) -> bool:
     """Whether it names one topic: text without wildcards."""
     if not isinstance(topic, str) or not topic or any(char in topic for char in "+#\0"):
@@ -117,18 +134,7 @@ class Directory:
         """
         if not payload:
             return
-        try:
-            content = loads(payload)
-        except ValueError as error:
-            raise BadMessage(str(error)) from None
-        if not isinstance(content, list):
-            raise BadMessage("not a list")
-        for entry in content:
-            try:
-                described = DatapointDescription.model_validate(entry)
-            except ValidationError as error:
-                faulty(str(error.errors(include_url=False, include_input=False)[0]["msg"]))
-                continue
+        for described in announced(payload, faulty):
             identity = (described.type, f"{connector}/{described.key}")
             if identity in self._wanted and is_topic(described.topic):
                 self._topics[identity] = described.topic

@@ -8,6 +8,7 @@ import secrets
 from collections import Counter, deque
 
 from controller.actuator import Actuator
+from controller.claims import Claims
 from controller.control import Control
 from controller.memory import Memory
 from controller.orders import Order
@@ -20,7 +21,7 @@ from wattbus.bus import Bus, Delivery, Outgoing
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue
-from wattbus.messages import BadMessage, StatusMessage, ValueMessage, parse
+from wattbus.messages import BadMessage, ValueMessage
 from wattbus.service import Presence, on_the_bus, supervise
 
 log = logging.getLogger(__name__)
@@ -55,10 +56,20 @@ class Controller:
         self._directory = Directory(settings.controlled_datapoints)
         self._told: list[Pair] = []  # by the API
         self._wake = asyncio.Event()
+        announcements = [topics.datapoints(name) for name in self._directory.connectors]
         self._subscriptions = Subscriptions(
-            self._bus, self._presence, clock, self.control, settings.controller_settle_seconds, self._wake.set
+            self._bus,
+            self._presence,
+            clock,
+            self.control,
+            settings.controller_settle_seconds,
+            self._settled,
+            keep=announcements,
         )
-        self._memory_fault = ""
+        self._claims: Claims | None = None
+        if not settings.controller_dry_run:  # else nothing is driven
+            self._claims = Claims(self.name, self._bus, clock, self.control, self._others_changed)
+        self._memory_fault = self._rival_fault = ""
         dry = ".dry-run" if settings.controller_dry_run else ""  # what was not sent must not count as sent later
         file = settings.data_directory / "controller" / f"{settings.name}{dry}.json"
         self._memory = Memory(file, settings.mqtt_topic_controlled_datapoints, clock, self._note_memory)
@@ -78,7 +89,7 @@ class Controller:
         api = (
             [self._settings.mqtt_topic_controlled_datapoints] if self._settings.mqtt_topic_controlled_datapoints else []
         )
-        await self._bus.subscribe([*api, *announcements, topics.status(self.name)])
+        await self._bus.subscribe([*api, *announcements])
         health.of(self.name).ready("pairs", self._not_ready)
         self._bus.on_disconnect(self._subscriptions.disconnected)
         self._bus.on_connect(self._connected)
@@ -88,12 +99,15 @@ class Controller:
             "decisions": self._decide,
             "previews": self._previews.run,
         }
+        if self._claims is not None:
+            work["claims"] = self._claims.run
         try:
             async with on_the_bus(self._bus, self._presence), asyncio.TaskGroup() as tasks:
                 for name, coroutine in work.items():
                     tasks.create_task(supervise(name, coroutine, clock=self._clock), name=f"{self.name} {name}")
         finally:
-            self._save()
+            if self._bus.counters.connects:  # else another process has our name, and keeps the file
+                self._save()
 
     async def _connected(self) -> None:
         self._subscriptions.connected()
@@ -107,7 +121,23 @@ class Controller:
             self._memory.forget(topic)
         if new or gone:
             self._subscriptions.pairs_changed(new)
+            if self._claims is not None:
+                self._claims.look()
         self._tell_state()
+
+    def _settled(self) -> None:
+        """The retained messages of some pairs are in."""
+        if self._claims is not None:
+            self._claims.look()
+        self._wake.set()
+
+    def _others_changed(self, left: frozenset[str], fault: str) -> None:
+        """Which actuators other controllers drive is different, and which we do."""
+        for topic in left & self.control.actuators.keys():
+            self._previews.forget(topic)
+        self._rival_fault = fault
+        self._tell_state()
+        self._wake.set()
 
     def _not_ready(self) -> str:
         waiting = sum(not actuator.ready for actuator in self.control.actuators.values())
@@ -120,7 +150,7 @@ class Controller:
     def _tell_state(self) -> None:
         unknown = self._directory.unknown
         waiting = f"not announced yet: {', '.join(unknown[:10])}" if unknown else ""
-        detail = "; ".join(filter(None, (waiting, self._memory_fault)))
+        detail = "; ".join(filter(None, (waiting, self._rival_fault, self._memory_fault)))
         self._presence.set("degraded" if detail else "online", detail)
 
     def _save(self) -> None:
@@ -154,19 +184,14 @@ class Controller:
             if topic == self._settings.mqtt_topic_controlled_datapoints:
                 self._told = pairs_in(payload)
                 self._follow_pairs()
-            elif topic == topics.status(self.name):
-                self._on_own_status(delivery)
             elif (connector := topic.removesuffix("/datapoints")) in self._directory.connectors:
                 self._directory.learn(connector, payload, lambda fault: self._note_bad("datapoints", topic, fault))
                 self._follow_pairs()
+            if self._claims is not None and topic.endswith("/status"):
+                self._claims.take_status(delivery)
             self.control.take(topic, payload, delivery.retain)
         except BadMessage as error:
             self._note_bad(self._kind(topic), topic, str(error))
-
-    def _on_own_status(self, delivery: Delivery) -> None:
-        # What is retained when we come first is from before us; later it should be ours, or there is a twin.
-        if delivery.payload and not (delivery.retain and self._bus.counters.connects == 1):
-            self._presence.notice(parse(StatusMessage, delivery.payload))
 
     def _kind(self, topic: str) -> str:
         if topic == self._settings.mqtt_topic_controlled_datapoints:

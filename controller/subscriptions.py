@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from controller.actuator import Actuator
 from controller.control import Control
@@ -25,6 +25,7 @@ class Subscriptions:
         control: Control,
         settle_s: float,
         settled: Callable[[], None],
+        keep: Collection[str] = (),
     ) -> None:
         self._bus = bus
         self._presence = presence
@@ -32,6 +33,7 @@ class Subscriptions:
         self._control = control
         self._settle_s = settle_s
         self._settled = settled
+        self._keep = keep  # somebody else needs them, too
         self._current: dict[str, int] = {}
         self._again: set[str] = set()  # topics whose retained messages somebody needs who was not there before
         self._news = asyncio.Event()
@@ -67,7 +69,11 @@ class Subscriptions:
     async def _follow(self) -> None:
         wanted, again = self._control.topics, self._again
         self._again = set()
-        leave = [topic for topic, qos in self._current.items() if wanted.get(topic) != qos or topic in again]
+        leave = [
+            topic
+            for topic, qos in self._current.items()
+            if topic not in self._keep and (wanted.get(topic) != qos or topic in again)
+        ]
         self._current = {topic: qos for topic, qos in self._current.items() if topic not in leave}
         new = [topic for topic in wanted if topic not in self._current]
         await self._bus.unsubscribe(leave)

@@ -28,22 +28,8 @@ from wattbus.messages import (
 )
 from wattbus.storage import Announcement, Batch, Outcome, Plan, ReadingValues, TopicValue
 
-FILTERS = (
-    "{}/values",
-    "{}/messages/+/value",
-    "{}/messages/+/result",
-    "{}/messages/+/setpoint",
-    "{}/messages/+/schedule",
-    "{}/datapoints",
-    "{}/datapoint_map",
-)
 LONGEST_INTEGER = 4000  # digits
 _SESSION = re.compile(r"[0-9a-f]{16}")
-
-
-def subscriptions(connectors: Iterable[str]) -> list[str]:
-    """What history subscribes to, always and statically; no names: everything."""
-    return [pattern.format(name) for name in (list(connectors) or ["+"]) for pattern in FILTERS]
 
 
 @dataclass(slots=True)
@@ -55,12 +41,22 @@ class Records:
 
 
 class Reader:
-    """Reads messages into records. `bad` is told the kind and the fault of those that make no sense."""
+    """Reads messages into records. `bad` is told the kind and the fault of those that make no sense.
 
-    def __init__(self, connectors: Iterable[str], bad: Callable[[str, str], None], now_ms: Callable[[], int]) -> None:
+    `foreign` is told of connectors that are not to be recorded: an old subscription brings them.
+    """
+
+    def __init__(
+        self,
+        connectors: Iterable[str],
+        bad: Callable[[str, str], None],
+        now_ms: Callable[[], int],
+        foreign: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._connectors = frozenset(connectors)
         self._bad = bad
         self._now_ms = now_ms
+        self._foreign = foreign
         self._describing: set[str] = set()  # connectors that say themselves what their topics mean
         self._kinds: dict[str, Callable[[Records, str, str, bytes, bool], None]] = {
             "values": self._reading,
@@ -77,8 +73,10 @@ class Reader:
         connector, _, rest = topic.partition("/")
         kind = rest.rpartition("/")[2]
         read = self._kinds.get(kind)
-        wanted = not self._connectors or connector in self._connectors  # an old subscription may bring more
-        if not payload or not wanted or read is None:
+        if self._connectors and connector not in self._connectors:
+            self._foreign(connector)
+            return
+        if not payload or read is None:
             return
         try:
             read(records, connector, topic, payload, retained)

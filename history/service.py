@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections import Counter
 
+from history.neighbours import Neighbours
 from history.publisher import DAY_MS, ReceiptPublisher
-from history.reading import Reader, Records, subscriptions
+from history.reading import Reader, Records
 from history.receipts import Ledger
 from history.settings import Settings
-from wattbus import metrics
+from history.subscriptions import Subscriptions, subscriptions
+from wattbus import metrics, topics
 from wattbus.bus import Bus, Delivery
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
@@ -18,12 +20,11 @@ from wattbus.service import Presence, on_the_bus, supervise
 from wattbus.storage import Batch, BatchRefused, DatabaseAway, Retention, Store, Written, check_url, open_store
 from wattbus.storage.batches import BatchConsumer
 from wattbus.storage.database import Database
+from wattbus.storage.retaining import Retaining, Subject
 
 log = logging.getLogger(__name__)
 
 SESSION_EXPIRY_S = 14 * 86_400  # how long the broker keeps messages for a history that is away
-FIRST_RETENTION_S = 60.0  # a machine without a clock of its own has asked for the time by then
-RETENTION_INTERVAL_S = 300.0
 
 ROWS = metrics.counter("history_rows", "Values, setpoints, schedules and outcomes written.")
 REDELIVERED = metrics.counter("history_redelivered", "Of those that came, how many were there already, equal.")
@@ -37,11 +38,13 @@ LAG = metrics.gauge("history_lag_seconds", "Age of the newest reading of the las
 REMOVED = metrics.counter("history_removed_rows", "Rows removed by retention.", "reason")
 SIZE = metrics.gauge("history_database_bytes", "What the stored data occupies (bytes).")
 
+KEPT = Subject("rows", "HISTORY_MAX_BYTES", REMOVED, SIZE)
+
 
 async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     """Record for ever. Raises ConfigError when the database cannot be meant."""
     check_url(settings.url)
-    presence = Presence(settings.name, clock=clock)
+    presence = Presence(settings.name, records=settings.history_connectors, clock=clock)
     bus = Bus(
         settings,
         settings.name,
@@ -50,15 +53,19 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         high_water=2 * settings.history_batch_messages,
     )
     await bus.subscribe(subscriptions(settings.history_connectors))
+    leaving = Subscriptions(bus, settings.history_connectors, clock)
+    bus.watch(topics.ALL_STATUSES, Neighbours(presence, settings.history_connectors).take, qos=0)
     database = Database(settings.url, presence, open_store, clock=clock)
     publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
-    recorder = Recorder(settings, bus, database, publisher, clock)
-    retainer = Retainer(settings, database, clock)
+    recorder = Recorder(settings, bus, database, publisher, leaving, clock)
+    retention = Retention(settings.history_retention_days or None, settings.history_max_bytes or None)
+    retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
         async with on_the_bus(bus, presence), asyncio.TaskGroup() as tasks:
             tasks.create_task(supervise("recorder", recorder.run, clock=clock), name="recorder")
             tasks.create_task(supervise("receipts", publisher.run, clock=clock), name="receipts")
-            tasks.create_task(supervise("retention", retainer.run, clock=clock), name="retention")
+            tasks.create_task(supervise("old subscriptions", leaving.run, clock=clock), name="old subscriptions")
+            tasks.create_task(supervise("retention", retaining.run, clock=clock), name="retention")
     except BaseExceptionGroup as group:
         wrong = [cause for cause in causes(group) if isinstance(cause, ConfigError)]
         raise wrong[0] if wrong else group from None
@@ -70,13 +77,21 @@ class Recorder:
     """Takes batches from the bus, writes them, then acknowledges."""
 
     def __init__(
-        self, settings: Settings, bus: Bus, database: Database[Store], publisher: ReceiptPublisher, clock: Clock
+        self,
+        settings: Settings,
+        bus: Bus,
+        database: Database[Store],
+        publisher: ReceiptPublisher,
+        leaving: Subscriptions,
+        clock: Clock,
     ) -> None:
         self._service = settings.name
+        self._connectors = frozenset(settings.history_connectors)
         self._database = database
         self._publisher = publisher
         self._clock = clock
-        self._reader = Reader(settings.history_connectors, self._note_bad, clock.now_ms)
+        self._leaving = leaving
+        self._reader = Reader(settings.history_connectors, self._note_bad, clock.now_ms, leaving.came_from)
         self._ledger = Ledger()
         self._bad: Counter[str] = Counter()
         self._consumer = BatchConsumer(
@@ -97,8 +112,10 @@ class Recorder:
     async def _learn_sessions(self) -> None:
         since = self._clock.now_ms() - DAY_MS
         states = await self._database.until_done(lambda store: store.recent_sessions(since))
-        self._ledger.learn(states)
-        self._publisher.committed(states)
+        ours = [state for state in states if not self._connectors or state.connector in self._connectors]
+        self._ledger.learn(ours)
+        self._publisher.committed(ours)  # another history that shares the database tells of the others, and knows more
+        self._leaving.recorded({state.connector for state in states})
 
     async def _record(self, deliveries: list[Delivery]) -> None:
         """Write what they say in one transaction; acknowledge after it, and only then."""
@@ -177,36 +194,3 @@ class Recorder:
         if self._bad[kind] % 100 == 0:
             log.warning("a message makes no sense (%d so far on %s topics): %s", self._bad[kind] + 1, kind, fault)
         self._bad[kind] += 1
-
-
-class Retainer:
-    """Removes from time to time what is too old or too much."""
-
-    def __init__(self, settings: Settings, database: Database[Store], clock: Clock) -> None:
-        self._service = settings.name
-        self._retention = Retention(
-            oldest_days=settings.history_retention_days or None, most_bytes=settings.history_max_bytes or None
-        )
-        self._database = database
-        self._clock = clock
-
-    async def run(self) -> None:
-        await self._clock.sleep(FIRST_RETENTION_S)
-        while True:
-            try:
-                await self._retain()
-            except DatabaseAway as error:
-                log.debug("retention has to wait: %s", error)  # the recorder tells
-            await self._clock.sleep(RETENTION_INTERVAL_S)
-
-    async def _retain(self) -> None:
-        now_ms = self._clock.now_ms()
-        removed = await self._database.once(lambda store: store.retain(self._retention, now_ms))
-        REMOVED.labels(self._service, "age").inc(removed.by_age)
-        REMOVED.labels(self._service, "size").inc(removed.by_size)
-        SIZE.labels(self._service).set(removed.bytes_used)
-        self._database.holds(removed.bytes_used, self._retention.most_bytes)
-        if removed.by_age:
-            log.info("removed %d rows older than %g days", removed.by_age, self._retention.oldest_days or 0)
-        if removed.by_size:
-            log.warning("removed the %d oldest rows: HISTORY_MAX_BYTES is reached", removed.by_size)

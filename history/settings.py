@@ -17,8 +17,9 @@ class Settings(ServiceSettings):
     )
     database_url: str = Field(
         "",
-        description="Database that history writes to: `sqlite:///path/to/file.db` (an absolute path has four slashes). "
-        "Empty: `history.db` in `DATA_DIRECTORY`.",
+        repr=False,
+        description="Database that history writes to: `sqlite:///path/to/file.db` (an absolute path has four slashes) "
+        "or `postgresql://user:password@host:port/name`. Empty: `history.db` in `DATA_DIRECTORY`.",
     )
     history_connectors: list[TopicLevel] = Field(
         [],

@@ -60,13 +60,15 @@ class SilenceWatch:
         """Whether it was found silent, and nothing has been heard since."""
         return self._silent_periods > 0
 
-    async def opened(self, reset: Callable[[], Awaitable[None]] | None = None) -> None:
-        """The line was just opened: resets what is at its far end when that is due. May raise what `reset` raises."""
+    async def opened(self, reset: Callable[[], Awaitable[bool | None]] | None = None) -> None:
+        """The line was just opened: resets what is at its far end when that is due. May raise what `reset` raises.
+
+        `reset` gives False when there is nothing to reset with.
+        """
         if self._opened_ms is None:
             self._opened_ms = self._clock.now_ms()
         if reset is not None and self._silent_periods >= 2:
-            self._was_reset = True
-            await reset()
+            self._was_reset = await reset() is not False
         self._fed_at = self._clock.monotonic()
 
     async def guard(self) -> NoReturn:

@@ -19,12 +19,12 @@ class Stage:
     def __init__(self, terminal: PseudoTerminal, hears: Callable[[bytes], None]) -> None:
         self.terminal = terminal
         self.hears = hears
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     def say(self, data: bytes) -> None:
         """To the pseudo-terminal and all connections; who does not read is left."""
         self.terminal.write(data)
-        for writer in list(self._writers):
+        for writer in list(self._clients):
             if writer.transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
                 writer.transport.abort()
             else:
@@ -37,12 +37,22 @@ class Stage:
 
     async def client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its begin to its end."""
-        self._writers.add(writer)
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1000):
-                self.hears(data)
-        self._writers.discard(writer)
-        writer.close()
+        self._clients[writer] = asyncio.current_task()
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(1000):
+                    self.hears(data)
+        finally:
+            del self._clients[writer]
+            writer.close()
+
+    async def end(self) -> None:
+        """Close all connections, and wait until nobody listens to them any more."""
+        tasks = [task for task in self._clients.values() if task is not None]
+        for writer in list(self._clients):
+            writer.transport.abort()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +82,7 @@ async def stage(
             listening.cancel()
             if server is not None:
                 server.close()
+            await scene.end()
 
 
 def _link(port: SerialPort) -> Path | None:

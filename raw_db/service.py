@@ -14,16 +14,15 @@ from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
 from wattbus.messages import BadMessage
 from wattbus.service import Presence, on_the_bus, supervise
-from wattbus.storage import BatchRefused, DatabaseAway, RawRecord, RawStore, Retention, check_url, open_raw_store
+from wattbus.storage import BatchRefused, RawRecord, RawStore, Retention, check_url, open_raw_store
 from wattbus.storage.batches import BatchConsumer
 from wattbus.storage.database import Database
+from wattbus.storage.retaining import Retaining, Subject
 from wattbus.topics import match
 
 log = logging.getLogger(__name__)
 
 SESSION_EXPIRY_S = 14 * 86_400  # how long the broker keeps messages for a raw_db that is away
-FIRST_RETENTION_S = 60.0  # a machine without a clock of its own has asked for the time by then
-RETENTION_INTERVAL_S = 300.0
 
 STORED = metrics.counter("raw_stored", "Raw messages written.")
 REDELIVERED = metrics.counter("raw_redelivered", "Raw messages that were there already.")
@@ -33,6 +32,8 @@ COMMIT = metrics.histogram("raw_commit_seconds", "Time from the begin of a trans
 LAG = metrics.gauge("raw_lag_seconds", "Age of the newest raw message of the last transaction when it was written (s).")
 REMOVED = metrics.counter("raw_removed", "Raw messages removed by retention.", "reason")
 SIZE = metrics.gauge("raw_database_bytes", "What the raw messages occupy, estimated (bytes).")
+
+KEPT = Subject("raw messages", "RAW_DB_MAX_BYTES", REMOVED, SIZE)
 
 
 async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -49,11 +50,12 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     await bus.subscribe([settings.mqtt_topic_all_raw_messages])
     database = Database(settings.url, presence, open_raw_store, clock=clock)
     recorder = Recorder(settings, bus, database, clock)
-    retainer = Retainer(settings, database, clock)
+    retention = Retention(settings.raw_db_retention_days or None, settings.raw_db_max_bytes or None)
+    retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
         async with on_the_bus(bus, presence), asyncio.TaskGroup() as tasks:
             tasks.create_task(supervise("recorder", recorder.run, clock=clock), name="recorder")
-            tasks.create_task(supervise("retention", retainer.run, clock=clock), name="retention")
+            tasks.create_task(supervise("retention", retaining.run, clock=clock), name="retention")
     except BaseExceptionGroup as group:
         wrong = [cause for cause in causes(group) if isinstance(cause, ConfigError)]
         raise wrong[0] if wrong else group from None
@@ -134,39 +136,6 @@ class Recorder:
         if self._bad[reason] % 100 == 0:
             log.warning("a raw message is lost (%s, %d so far): %s", reason, self._bad[reason] + 1, fault)
         self._bad[reason] += 1
-
-
-class Retainer:
-    """Removes from time to time what is too old or too much."""
-
-    def __init__(self, settings: Settings, database: Database[RawStore], clock: Clock) -> None:
-        self._service = settings.name
-        self._retention = Retention(
-            oldest_days=settings.raw_db_retention_days or None, most_bytes=settings.raw_db_max_bytes or None
-        )
-        self._database = database
-        self._clock = clock
-
-    async def run(self) -> None:
-        await self._clock.sleep(FIRST_RETENTION_S)
-        while True:
-            try:
-                await self._retain()
-            except DatabaseAway as error:
-                log.debug("retention has to wait: %s", error)  # the recorder tells
-            await self._clock.sleep(RETENTION_INTERVAL_S)
-
-    async def _retain(self) -> None:
-        now_ms = self._clock.now_ms()
-        removed = await self._database.once(lambda store: store.retain(self._retention, now_ms))
-        REMOVED.labels(self._service, "age").inc(removed.by_age)
-        REMOVED.labels(self._service, "size").inc(removed.by_size)
-        SIZE.labels(self._service).set(removed.bytes_used)
-        self._database.holds(removed.bytes_used, self._retention.most_bytes)
-        if removed.by_age:
-            log.info("removed %d raw messages older than %g days", removed.by_age, self._retention.oldest_days or 0)
-        if removed.by_size:
-            log.warning("removed the %d oldest raw messages: RAW_DB_MAX_BYTES is reached", removed.by_size)
 
 
 async def _open(store: RawStore) -> None:

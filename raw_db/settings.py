@@ -13,8 +13,10 @@ class Settings(ServiceSettings):
     service_name: TopicLevel = Field("raw-db", description="Name of this service on the bus.")
     database_url: str = Field(
         "",
+        repr=False,
         description="Database that raw messages are written to: `sqlite:///path/to/file.db` (an absolute path has four "
-        "slashes). It may be history's. Empty: `raw.db` in `DATA_DIRECTORY`.",
+        "slashes) or `postgresql://user:password@host:port/name`. It may be history's. Empty: `raw.db` in "
+        "`DATA_DIRECTORY`.",
     )
     mqtt_topic_all_raw_messages: str = Field(
         "+/raw_message_to_db",

@@ -11,6 +11,17 @@ from wattbus.mosquitto import Mosquitto
 from wattbus.settings import BrokerSettings
 
 
+# Browsers and containers take all the machine there is: those tests follow one another in one worker.
+ONE_AFTER_ANOTHER = ("tests/api/page/", "tests/containers/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for folder in ONE_AFTER_ANOTHER:
+            if item.nodeid.startswith(folder):
+                item.add_marker(pytest.mark.xdist_group(folder))
+
+
 @pytest.fixture
 async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
     """A broker as the suite ships it, without state on disk."""

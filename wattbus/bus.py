@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import ssl
 import threading
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage, error_string
 from paho.mqtt.packettypes import PacketTypes
@@ -27,9 +29,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wattbus.cancellation import raise_if_cancelled
-from wattbus.errors import BrokerAway, ConfigError, PublishError
+from wattbus.errors import BrokerAway, BrokerRefuses, ConfigError, PublishError
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
+from wattbus.topics import match
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,18 @@ class Delivery:
         self._bus._acknowledge_in_order(self._connection)
 
 
+Watcher = Callable[[Delivery], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Watching:
+    """Who is told at once of what comes on some topics."""
+
+    topic_filter: str
+    callback: Watcher
+    context: contextvars.Context
+
+
 @dataclass(slots=True)
 class BusCounters:
     """What went over the bus, for metrics."""
@@ -125,14 +140,19 @@ class Bus:
         self._session_expiry_s = session_expiry_s
         self._tls = _tls_context(settings)
         self._subscriptions: dict[str, int] = {}
+        self._refused: set[str] = set()
+        self._watched: dict[str, int] = {}
+        self._watchers: dict[str, list[_Watching]] = {}  # by the last level of their filter
         self._client: aiomqtt.Client | None = None
         self._connection = 0
         self._connected = asyncio.Event()
         self._on_disconnect: list[Callable[[], None]] = []
         self._on_connect: list[Callable[[], Awaitable[None]]] = []
+        self._before_connect: list[Callable[[], Awaitable[None]]] = []
         # receiving
         self._high_water = high_water
         self._queue: deque[Delivery] = deque()
+        self._untaken_since: float | None = None  # by the loop's clock
         self._arrived = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
@@ -159,6 +179,10 @@ class Bus:
         """Call `callback` after every connect, when the subscriptions stand. Register before `run()`."""
         self._on_connect.append(callback)
 
+    def before_connect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Wait for `callback` before every attempt to connect (BrokerAway: it failed). Register before `run()`."""
+        self._before_connect.append(callback)
+
     def on_disconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever a connection has ended. Register before `run()`."""
         self._on_disconnect.append(callback)
@@ -169,6 +193,8 @@ class Bus:
         while True:
             await self._resumed.wait()
             try:
+                for callback in self._before_connect:
+                    await callback()
                 async with self._connection_to_broker() as disconnected:
                     self.backoff.reset()
                     if not was_up:
@@ -183,6 +209,34 @@ class Bus:
             if self._resumed.is_set():
                 await asyncio.sleep(self.backoff.next_s())
 
+    def visitor(self, client_id: str) -> Bus:
+        """Another client of the same broker, for a `visit()`."""
+        return Bus(self._settings, client_id)
+
+    @contextlib.asynccontextmanager
+    async def visit(self) -> AsyncIterator[None]:
+        """Instead of `run()`: one connection, for as long as the context lasts.
+
+        Raises BrokerAway when there is none, BrokerRefuses when the broker does not let this client in.
+        """
+        try:
+            async with self._connection_to_broker() as disconnected:
+                session = asyncio.ensure_future(self._session(disconnected))
+                connected = asyncio.ensure_future(self._connected.wait())
+                try:
+                    await asyncio.wait({session, connected}, return_when=asyncio.FIRST_COMPLETED)
+                    if session.done():
+                        await session
+                    yield
+                finally:
+                    session.cancel()
+                    connected.cancel()
+                    await asyncio.wait({session, connected})
+        except MqttConnectError as error:
+            raise BrokerRefuses(str(error)) from None
+        except (aiomqtt.MqttError, OSError, ValueError, TimeoutError) as error:
+            raise BrokerAway(_reason(error)) from None
+
     @property
     def _address(self) -> str:
         return f"{self._settings.mqtt_broker_host}:{self._settings.mqtt_broker_port}"
@@ -195,7 +249,12 @@ class Bus:
         entering = asyncio.ensure_future(client.__aenter__())
         try:
             # Connecting happens in a thread of the library: a cancelled caller must still wait for it to end.
-            await asyncio.shield(entering)
+            either: set[asyncio.Future[Any]] = {entering, disconnected}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not entering.done():  # aiomqtt would wait for the broker's answer although the connection is gone
+                entering.cancel()
+                raise BrokerAway(disconnected.result())
+            await entering
             self._client = client
             self._connection += 1
             self.counters.connects += 1
@@ -205,8 +264,10 @@ class Bus:
             # Entered by hand: an error while saying goodbye must not take the place of a cancellation.
             with contextlib.suppress(aiomqtt.MqttError, OSError, ValueError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
-                    await entering
-                    await client.__aexit__(None, None, None)
+                    await asyncio.wait({entering})
+                    if not entering.cancelled():
+                        await entering
+                        await client.__aexit__(None, None, None)
             # aiomqtt leaves the socket open when the broker accepted the connection but never answered.
             client._client._sock_close()
 
@@ -287,10 +348,11 @@ class Bus:
 
     async def _session(self, disconnected: asyncio.Future[str]) -> None:
         """Subscribe, tell everybody, then wait until the connection ends or must end."""
-        done: dict[str, int] = {}
-        while missing := {topic: qos for topic, qos in self._subscriptions.items() if topic not in done}:
+        done: set[str] = set()
+        self._refused.clear()
+        while missing := {topic: qos for topic, qos in self._all_filters().items() if topic not in done}:
             await self._subscribe_all(missing)
-            done |= missing  # somebody may have subscribed to more meanwhile
+            done |= missing.keys()  # somebody may have subscribed to more meanwhile
         self._connected.set()
         self._room.set()
         async with asyncio.TaskGroup() as tasks:
@@ -350,16 +412,49 @@ class Bus:
         new = {topic: qos for topic in filters if topic not in self._subscriptions}
         self._subscriptions.update(new)
         if new and self.connected:
-            await self._subscribe_all(new)
+            needed = self._all_filters()
+            await self._subscribe_all({topic: qos for topic, qos in new.items() if topic in needed})
+
+    def watch(self, topic_filter: str, callback: Watcher, qos: int = 1) -> None:
+        """Call `callback` at once for every message on these topics. Register before `run()`.
+
+        They are no part of `deliveries()`, unless somebody subscribed to them, too. A callback that watches by several
+        filters is called once for each message.
+        """
+        # The socket is read in nobody's name: logs of the callback belong to whoever watches.
+        watching = _Watching(topic_filter, callback, contextvars.copy_context())
+        self._watchers.setdefault(topic_filter.rpartition("/")[2], []).append(watching)
+        self._watched[topic_filter] = max(qos, self._watched.get(topic_filter, 0))
 
     async def unsubscribe(self, filters: Iterable[str]) -> None:
-        gone = [topic for topic in filters if self._subscriptions.pop(topic, None) is not None]
-        if gone and self.connected:
+        await self.leave([topic for topic in filters if self._subscriptions.pop(topic, None) is not None])
+
+    async def leave(self, filters: Iterable[str]) -> None:
+        """End subscriptions, also those that an earlier process has left in the session. Raises BrokerAway."""
+        wanted = self._all_filters()
+        gone = [topic for topic in filters if topic not in wanted]
+        for start in range(0, len(gone) if self.connected else 0, 100):
             try:
-                await self._live_client().unsubscribe(gone)
+                await self._live_client().unsubscribe(gone[start : start + 100])
                 raise_if_cancelled()
             except aiomqtt.MqttError as error:
                 raise BrokerAway(str(error)) from None
+
+    def _all_filters(self) -> dict[str, int]:
+        """What to subscribe to: of overlapping filters the wider one, else Mosquitto delivers everything twice.
+
+        Where the broker refuses the wider one, perhaps it allows the narrower one.
+        """
+        filters = dict(self._watched)
+        for topic, qos in self._subscriptions.items():
+            filters[topic] = max(qos, filters.get(topic, 0))
+        wildcards = (topic for topic in filters if "+" in topic or "#" in topic)
+        wide = [(topic, filters[topic]) for topic in wildcards if topic not in self._refused]
+        return {
+            topic: qos
+            for topic, qos in filters.items()
+            if not any(other != topic and at >= qos and match(other, topic) for other, at in wide)
+        }
 
     async def _subscribe_all(self, subscriptions: dict[str, int]) -> None:
         wanted = list(subscriptions.items())
@@ -374,6 +469,7 @@ class Bus:
             for (topic, _), code in zip(part, codes, strict=True):
                 if isinstance(code, ReasonCode) and code.is_failure:
                     log.error("the broker refuses the subscription to %s: %s", topic, code)
+                    self._refused.add(topic)
 
     # -- receiving --------------------------------------------------------------------------------------------------
 
@@ -403,11 +499,36 @@ class Bus:
             self.counters.received_too_large += 1
             delivery.acknowledge()
             return
+        watchers = self._watchers.get(topic.rpartition("/")[2])
+        if watchers and not self._tell_watchers(watchers, delivery):
+            delivery.acknowledge()
+            return
         self._queue.append(delivery)
+        if self._untaken_since is None:
+            self._untaken_since = asyncio.get_running_loop().time()
         self._arrived.set()
         self._drained.clear()
         if len(self._queue) >= self._high_water and self._resumed.is_set():
             self._pause_reading()
+
+    def _tell_watchers(self, watchers: list[_Watching], delivery: Delivery) -> bool:
+        """Tell those who watch its topic; whether it belongs into the stream, too."""
+        topic = delivery.topic
+        watching = {found.callback: found for found in watchers if match(found.topic_filter, topic)}
+        for found in watching.values():
+            try:
+                found.context.run(found.callback, delivery)
+            except Exception:
+                log.exception("a watcher of %s failed; this is a bug", found.topic_filter)
+        if not watching or topic in self._subscriptions:
+            return True
+        return any(match(wide, topic) for wide in self._subscriptions if "+" in wide or "#" in wide)
+
+    @property
+    def untaken_s(self) -> float:
+        """For how long (s) something has been waiting while nobody took anything."""
+        since = self._untaken_since
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     def _pause_reading(self) -> None:
         """Receive maximum is no backpressure on Mosquitto 2.0.11 beyond its first window; an unread socket is."""
@@ -456,6 +577,7 @@ class Bus:
             self._arrived.clear()
             await self._arrived.wait()
         taken = [self._queue.popleft() for _ in range(min(at_most, len(self._queue)))]
+        self._untaken_since = asyncio.get_running_loop().time() if self._queue else None
         if not self._queue:
             self._drained.set()
         if not self._resumed.is_set() and len(self._queue) <= self._high_water // 2:

@@ -99,12 +99,14 @@ class Catalogue:
             faults += [f"{key}: there is no such actuator" for key in unknown]
             both = datapoint_map.actuator.keys() & set(datapoint_map.sensor.values())
             faults += [f"{topic} is a sensor's topic too: it would receive its readings as commands" for topic in both]
+            told = {topic for topic in datapoint_map.actuator if topics.is_of_services(topic)}
+            faults += [f"{topic} is where services speak of themselves: it takes no commands" for topic in sorted(told)]
             chosen: dict[Identity, list[str]] = {}
             for key, topic in datapoint_map.sensor.items():
                 if _valid(topic):
                     chosen["sensor", key] = [topic]
             for topic, key in datapoint_map.actuator.items():
-                if _valid(topic) and topic not in both:
+                if _valid(topic) and topic not in both | told:
                     chosen.setdefault(("actuator", key), []).append(topic)
             self._map = chosen
         self._select(self._known)
@@ -156,6 +158,8 @@ def _description(datapoint: Datapoint, topic: str) -> DatapointDescription:
         for name, value in dataclasses.asdict(datapoint).items()
         if name in DatapointDescription.model_fields and (value not in (None, "") or name == "key")
     }
+    if datapoint.repeatable:  # the usual thing is left out
+        del given["repeatable"]
     return DatapointDescription.model_validate({**given, "topic": topic})
 
 

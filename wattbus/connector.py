@@ -1,14 +1,15 @@
 """The contract of a connector: what its author writes, and what the runtime gives him.
 
-A connector is a class with four methods. Everything else (MQTT, discovery, flattening, raw messages, heartbeat,
-logs, status, retries, buffering, command checks, outcomes, metrics, staleness) is `wattbus.runtime`.
+A connector is a class with four methods, and a fifth if it likes (`Accompanied`). Everything else (MQTT, discovery,
+flattening, raw messages, heartbeat, logs, status, retries, buffering, command checks, outcomes, metrics, staleness) is
+`wattbus.runtime`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from wattbus.jsontext import JsonValue
 
@@ -102,4 +103,17 @@ class Connector(Protocol):
 
         The runtime has checked type and range against the datapoint. Raises `CommandRejected` when the device or
         the rules say no, `LinkDown` when the device cannot be reached.
+        """
+
+
+@runtime_checkable
+class Accompanied(Protocol):
+    """A fifth method, for connectors that have work beside `run`, also while the device is away (a second server)."""
+
+    async def accompany(self) -> None:
+        """Run for as long as the connector lives. The runtime starts it once, beside `run`, and supervises it.
+
+        Whatever it talks to may be away at any time: that is its own to wait out. Returning is a bug, and so is
+        anything it raises (traceback, count, started again with backoff), except ConfigError and StopAsked, which
+        end the connector.
         """

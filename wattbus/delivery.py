@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from wattbus import metrics
 from wattbus.bus import TOO_LARGE, Bus, Outgoing, Published
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
+from wattbus.histories import Histories
 from wattbus.ledger import Ledger
-from wattbus.messages import Receipt, State, ValuesMessage
+from wattbus.messages import Receipt, ValuesMessage
 from wattbus.outbox import Outbox
 from wattbus.retry import Backoff
 
@@ -38,7 +38,7 @@ class ReadingSender:
         *,
         service: str,
         receipts: bool = True,
-        history_seen_file: Path | None = None,
+        histories: Histories | None = None,
         history_grace_s: float = 60.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -48,17 +48,18 @@ class ReadingSender:
         self._outbox = outbox
         self._service = service
         self._receipts = receipts
-        self._history_seen_file = history_seen_file
+        self._histories = histories or Histories(service)
         self._history_grace_s = history_grace_s
         self._clock = clock
         self._work = asyncio.Event()
+        self._undecided = asyncio.Event()
         self._pause = Backoff(first_s=1.0, longest_s=60.0)
         self._not_before = 0.0
         self._refused_told = False
         self._overflowed = 0
         if not receipts:
             self.ledger.history = "absent"
-        elif history_seen_file is not None and history_seen_file.exists():
+        elif self._histories.state != "none":
             self.ledger.history = "away"
         bus.on_connect(self._connected)
 
@@ -82,20 +83,24 @@ class ReadingSender:
         self._overflowed = self._outbox.overflowed
         self.ledger.forget_lost()
 
-    def history_is(self, state: State) -> None:
-        """A message on `history/status`: from now on this installation has a history."""
-        self.ledger.history_is(state)
-        if self._history_seen_file is not None and not self._history_seen_file.exists():
-            try:
-                self._history_seen_file.touch()
-            except OSError as error:
-                log.error("cannot note that there is a history: %s", error)
+    def status_of(self, service: str, payload: bytes) -> None:
+        """A message on `${service}/status`. Raises BadMessage."""
+        if self._histories.take(service, payload):
+            self._histories_changed()
+
+    def _histories_changed(self) -> None:
+        """Once there is a history readings wait for it; when all of them were taken off the bus they do not."""
+        if self._histories.state == "none":
+            self.ledger.history_is_gone()
+            self._undecided.set()
+        else:
+            self.ledger.history_is("online" if self._histories.state == "online" else "offline")
         self._work.set()
 
     def receipt(self, receipt: Receipt, *, old: bool = False) -> None:
         """What history has; `old` ones were retained by the broker and may be all that is left of a history."""
-        if self.ledger.history in ("unknown", "absent") and not old:
-            self.history_is("degraded")  # its status is below another name: hold readings, repeat what it misses
+        if not old and self._histories.heard_receipt():
+            self._histories_changed()
         gone = self.ledger.receipt(receipt)
         if gone:
             self._outbox.drop(receipt.session, gone)
@@ -209,11 +214,14 @@ class ReadingSender:
                 self._work.set()
 
     async def _decide_whether_there_is_a_history(self) -> None:
-        while self.ledger.history == "unknown":
+        while True:
+            if self.ledger.history != "unknown":
+                self._undecided.clear()
+                await self._undecided.wait()
+                continue
             await self._bus.wait_connected()
             connection = self._bus.counters.connects
             await self._clock.sleep(self._history_grace_s)
             if self._bus.connected and self._bus.counters.connects == connection:
                 self.ledger.no_history()
                 self._work.set()
-        await asyncio.Event().wait()

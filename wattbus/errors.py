@@ -12,7 +12,13 @@ class ConfigError(WattbusError):
 
 
 class LinkDown(WattbusError):  # noqa: N818 - a state of the world rather than a fault of a program
-    """Device or network away; the runtime waits and enters `run()` again, for ever."""
+    """Device or network away; the runtime waits and enters `run()` again, for ever.
+
+    `settles_after_s`: how long the link must stand afterwards, without a message, to count as up again. Whoever gives a
+    link up because it was silent gives more than the time he listened, else a dead link counts as up in between.
+    """
+
+    settles_after_s = 5.0
 
 
 class DecodeError(WattbusError):
@@ -37,8 +43,26 @@ class BrokerAway(WattbusError):  # noqa: N818
     """There is no connection to the broker, or it broke before the broker acknowledged."""
 
 
+class BrokerRefuses(BrokerAway):
+    """The broker is there, and does not let this client in."""
+
+
+class StopAsked(WattbusError):  # noqa: N818
+    """Somebody who may asked this service to end: it does, cleanly, and is not started again by us."""
+
+
 def causes(error: BaseException) -> list[BaseException]:
     """The leaves of a (nested) exception group, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in causes(inner)]
     return [error]
+
+
+def reason_to_end(error: BaseException) -> WattbusError | None:
+    """What in an error ends a service for good, wrong settings before anything else; None when nothing does."""
+    leaves = causes(error)
+    for kind in (ConfigError, StopAsked):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from aiohttp import web
 
@@ -14,15 +14,23 @@ Check = Callable[[], str]
 
 
 class Health:
-    """The checks of one service. `alive` ones say whether it works at all, `ready` ones whether it can do its job."""
+    """The checks of one service.
+
+    `alive` ones say whether it works at all, `ready` ones whether it can do its job. `stuck` ones are those of being
+    alive that nothing inside this process will mend: it should be ended and started again.
+    """
 
     def __init__(self, service: str) -> None:
         self.service = service
         self._alive: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
+        self._stuck: dict[str, Check] = {}
 
     def alive(self, name: str, check: Check) -> None:
         self._alive[name] = check
+
+    def stuck(self, name: str, check: Check) -> None:
+        self._stuck[name] = check
 
     def ready(self, name: str, check: Check) -> None:
         self._ready[name] = check
@@ -30,7 +38,15 @@ class Health:
     def faults(self, *, ready: bool) -> dict[str, str]:
         """What is not well: name of the check → reason."""
         checks = {**self._alive, **self._ready} if ready else self._alive
-        return {name: reason for name, check in checks.items() if (reason := check())}
+        return {**_faults(checks), **_faults(self._stuck)}
+
+    def stuck_faults(self) -> dict[str, str]:
+        """As `faults`, of the `stuck` checks alone."""
+        return _faults(self._stuck)
+
+
+def _faults(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: reason for name, check in checks.items() if (reason := check())}
 
 
 _SERVICES: dict[str, Health] = {}
@@ -41,13 +57,18 @@ def of(service: str) -> Health:
     return _SERVICES.setdefault(service, Health(service))
 
 
+def services() -> Iterator[Health]:
+    """The health of every service of this process."""
+    yield from list(_SERVICES.values())
+
+
 def forget(service: str) -> None:
     """The service has ended."""
     _SERVICES.pop(service, None)
 
 
 def _answer(ready: bool) -> web.Response:
-    faults = {name: faults for name, health in _SERVICES.items() if (faults := health.faults(ready=ready))}
+    faults = {health.service: faults for health in services() if (faults := health.faults(ready=ready))}
     return web.json_response({"ok": not faults, "faults": faults}, status=503 if faults else 200)
 
 

@@ -13,7 +13,7 @@ from wattbus.delivery import ReadingSender
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue, dumps
 from wattbus.messages import Quality, RawMessage
-from wattbus.readings import Plausibility, Stamps, flatten
+from wattbus.readings import Plausibility, Stamps, flatten, raw_fault
 from wattbus.state import StateTopics
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 READINGS = metrics.counter("readings", "Readings taken from the device.")
 RAW_MESSAGES = metrics.counter("raw_messages", "Raw messages taken from the device.")
 DECODE_ERRORS = metrics.counter("decode_errors", "Raw messages that made no sense.")
+BAD_RAW_MESSAGES = metrics.counter("bad_raw_messages", "Raw messages that are no JSON and could not be published.")
 BAD_VALUES = metrics.counter("bad_values", "Values in readings that no datapoint can have.")
 
 
@@ -49,14 +50,14 @@ class Intake:
         self._stamps = Stamps()
         self._plausibility = Plausibility()
         self._decode_errors = 0
+        self._bad_raw = 0
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         """Publish raw, if asked, then decode; a message that makes no sense is kept raw, counted, and that is all."""
         received_ms = self._clock.now_ms() if timestamp_ms is None else timestamp_ms
         RAW_MESSAGES.labels(self._name).inc()
         if self._raw_sender is not None:
-            message = RawMessage(raw_message=raw, timestamp=received_ms, connector_version=__version__)
-            self._raw_sender.put(lambda _: message.payload())
+            self._publish_raw(self._raw_sender, raw, received_ms)
         try:
             readings = list(self._connector.decode(raw))
         except DecodeError as error:
@@ -68,6 +69,17 @@ class Intake:
             return
         for reading in readings:
             self._take(reading, received_ms)
+
+    def _publish_raw(self, sender: ReadingSender, raw: JsonValue, received_ms: int) -> None:
+        """What is no JSON is left out and counted; its values may be sound all the same."""
+        if fault := raw_fault(raw):
+            BAD_RAW_MESSAGES.labels(self._name).inc()
+            self._bad_raw += 1
+            if self._bad_raw == 1 or self._bad_raw % 100 == 0:
+                log.warning("a raw message is no JSON and is not published (%d so far): %s", self._bad_raw, fault)
+            return
+        message = RawMessage(raw_message=raw, timestamp=received_ms, connector_version=__version__)
+        sender.put(lambda _: message.payload())
 
     def _count_decode_error(self, reason: str, traceback: bool = False) -> None:
         DECODE_ERRORS.labels(self._name).inc()

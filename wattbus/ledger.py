@@ -7,7 +7,7 @@ The rules (docs/architecture.md, Delivery):
   one publisher, so a number below one that arrived cannot still be on its way, unless it was sent again since.
 * While history is online, the readings of a session that saw no progress for 30 s are sent again. While it is away
   they are held. A report of what is lost is told again in the same way.
-* An installation that has no history (nothing on `history/status`) releases at the broker's PUBACK.
+* An installation that has no history (`wattbus.histories`) releases at the broker's PUBACK.
 
 Repetitions keep to a window that doubles while they arrive and halves when they are lost, so that a broker with small
 limits is not flooded with the very messages it just dropped.
@@ -105,14 +105,19 @@ class Ledger:
     # -- what history says ------------------------------------------------------------------------------------------
 
     def history_is(self, state: State) -> None:
-        """A message on `history/status`."""
+        """What the connector's histories say of themselves."""
         before = self.history
         self.history = "online" if state == "online" else "away"
         if self.history == "online" and before != "online":
             self._wait_anew()
 
+    def history_is_gone(self) -> None:
+        """It was taken off the bus for good; perhaps there will be another one."""
+        if self.history != "absent":
+            self.history = "unknown"
+
     def no_history(self) -> None:
-        """Nobody is on `history/status`: what the broker has acknowledged needs no receipt."""
+        """No history has shown itself: what the broker has acknowledged needs no receipt."""
         if self.history == "unknown":
             self.history = "absent"
             for session, numbers in list(self._waiting.items()):

@@ -16,6 +16,7 @@ from wattbus.retry import Backoff, FreshnessWatchdog
 
 log = logging.getLogger(__name__)
 
+ENDS_WITHIN_S = 120.0  # longest time that run() may take to end when it is cancelled
 SETTLED_AFTER_S = 5.0  # a link that stood this long without a message counts as up: some devices speak rarely
 
 
@@ -51,6 +52,8 @@ class LinkKeeper:
         self._up = False
         self._reason = "connecting"
         self._told_down = False
+        self._settles_after_s = SETTLED_AFTER_S
+        self._leaving_since: float | None = None
         self.failing = False  # a bug in the connector ended run(), it waits to be started again
 
     # -- what the connector is given --------------------------------------------------------------------------------
@@ -86,6 +89,14 @@ class LinkKeeper:
         return self._up and self._watchdog.is_silent
 
     @property
+    def stuck(self) -> str:
+        """Why nothing but a new process helps, "" when all is well: run() was cancelled and goes on all the same."""
+        since = self._leaving_since
+        if since is None or (for_s := self._clock.monotonic() - since) < ENDS_WITHIN_S:
+            return ""
+        return f"run() was told to end {for_s:.0f} s ago and did not"
+
+    @property
     def state(self) -> State:
         return "online" if self._up and not self.devices_away else "degraded"
 
@@ -104,6 +115,7 @@ class LinkKeeper:
             try:
                 await self._enter()
             except LinkDown as error:
+                self._settles_after_s = error.settles_after_s
                 self._is_down(str(error) or "the device is away")
             except ConfigError:
                 raise
@@ -128,7 +140,9 @@ class LinkKeeper:
             self.entered = False
             for task in (running, watching):
                 task.cancel()
+            self._leaving_since = self._clock.monotonic()
             await asyncio.wait({running, watching})
+            self._leaving_since = None
         if not running.cancelled() and running.exception() is not None:
             raise _one_cause(running.exception())
         if not watching.cancelled() and watching.exception() is not None:
@@ -137,13 +151,16 @@ class LinkKeeper:
 
     async def _watch(self) -> None:
         """Call a quiet link up after a while, and a silent one down."""
-        await self._clock.sleep(SETTLED_AFTER_S)
-        self._is_up()
+        settled_at = self._clock.monotonic() + self._settles_after_s
         while True:
             await self._clock.sleep(1.0)
-            self._watchdog.limit_s = self._silence_limit_s()
-            if self._watchdog.is_silent:
-                raise LinkDown(f"silent for {self._watchdog.silence_s:.0f} s")
+            if self._clock.monotonic() >= settled_at:
+                self._is_up()
+            limit_s = self._watchdog.limit_s = self._silence_limit_s()
+            if limit_s is not None and self._watchdog.is_silent:
+                error = LinkDown(f"silent for {self._watchdog.silence_s:.0f} s")
+                error.settles_after_s = limit_s + SETTLED_AFTER_S
+                raise error
 
     def _is_up(self) -> None:
         if self._up:

@@ -69,6 +69,7 @@ class DatapointDescription(Message):
     allowed_values: list[AnyValue] | None = None
     example_value: AnyValue = None
     expected_interval_s: float | None = None
+    repeatable: bool = True
 
 
 class DatapointMap(Message):
@@ -175,6 +176,13 @@ class ScheduleMessage(Message):
     timestamp: TimestampMs
 
 
+class ControlsMessage(Message):
+    """`${controller}/controls`: the value topics of all actuators that this controller sends commands to."""
+
+    actuators: list[str]
+    timestamp: TimestampMs
+
+
 class RawMessage(Message):
     """`${C}/raw_message_to_db`."""
 
@@ -210,15 +218,32 @@ class LogMessage(Message):
 
 
 class StatusMessage(Message):
-    """`${C}/status`, also the Last Will. `instance` tells two processes with one name apart."""
+    """`${C}/status`, also the Last Will. `instance` tells two processes with one name apart, `host` and `process` where
+    each of them is.
+
+    Of a history alone: `records` names the connectors whose readings it keeps, [] all of them; `recording` says whether
+    its database takes them now.
+    """
 
     state: State
     timestamp: TimestampMs
     version: str = ""
     instance: str = ""
+    host: str = ""
+    process: int | None = None
     session: str | None = None
     sequence: int | None = None
     detail: str = ""
+    records: list[str] | None = None
+    recording: bool | None = None
+
+
+class WhoMessage(Message):
+    """`${C}/who`: a process that wants to run under this name asks whether another one does; it tells its status."""
+
+    instance: str
+    host: str = ""
+    process: int | None = None
 
 
 M = TypeVar("M", bound=Message)
@@ -252,8 +277,9 @@ def is_text(value: str) -> bool:
 
 
 __all__ = [
-    "AvailableDatapoints", "BadMessage", "Command", "DatapointDescription", "DatapointMap", "Heartbeat", "LogMessage",
+    "AvailableDatapoints", "BadMessage", "Command", "ControlsMessage", "DatapointDescription", "DatapointMap",
+    "Heartbeat", "LogMessage",
     "Message", "Outcome", "Quality", "Range", "RawMessage", "Receipt", "ResultMessage", "Scalar", "ScheduleItem",
     "ScheduleMessage", "SetpointItem", "SetpointMessage", "State", "StatusMessage", "ValueMessage", "ValuesMessage",
-    "is_scalar", "is_text", "parse",
+    "WhoMessage", "is_scalar", "is_text", "parse",
 ]  # fmt: skip

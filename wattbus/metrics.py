@@ -29,6 +29,7 @@ def exposition() -> bytes:
     return generate_latest(REGISTRY)
 
 
+BAD_MESSAGES = counter("bad_messages", "Messages from the bus that make no sense.", "topic")
 BUGS = counter("bugs", "Tasks that failed in a way nobody foresaw and were started again.", "task")
 MQTT_CONNECTED = gauge("mqtt_connected", "Whether there is a connection to the broker.")
 MQTT_CONNECTS = gauge("mqtt_connects", "Connections made to the broker since the start.")

@@ -11,6 +11,7 @@ from wattbus.connector import Datapoint, Quantity, Reading, Scalar
 from wattbus.messages import Quality, is_scalar, is_text
 
 CLOCK_WENT_BACK_MS = 60_000
+DEEPEST = 100  # levels of a raw message
 
 
 @dataclass(slots=True)
@@ -48,6 +49,22 @@ def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{path}__{index}" if path else str(index), inner)
     else:
         yield path, node
+
+
+def raw_fault(raw: Any, path: str = "", depth: int = 0) -> str:
+    """Why a raw message is no JSON (NaN, bytes, keys that are no text, …) and where; "" when it is."""
+    where = f" at {path}" if path else ""
+    if isinstance(raw, Mapping):
+        if wrong := [name for name in raw if not isinstance(name, str) or not is_text(name)]:
+            return f"{wrong[0]!r:.80}{where} is no key"
+        inner = [(f"{path}.{name}" if path else name, value) for name, value in raw.items()]
+    elif isinstance(raw, list | tuple):
+        inner = [(f"{path}[{index}]", value) for index, value in enumerate(raw)]
+    else:
+        return "" if is_scalar(raw) else f"{raw!r:.80}{where} is no JSON"
+    if depth == DEEPEST:
+        return f"it is nested more than {DEEPEST} levels deep"
+    return next((fault for place, value in inner if (fault := raw_fault(value, place, depth + 1))), "")
 
 
 def _discovered(key: str, quantity: Quantity, device: str) -> Datapoint:

@@ -13,13 +13,14 @@ from wattbus.bus import Bus, Delivery, Outgoing
 from wattbus.catalogue import Catalogue, Topics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.commands import CommandDesk
-from wattbus.connector import Connector, Datapoint
+from wattbus.connector import Accompanied, Connector, Datapoint
 from wattbus.delivery import ReadingSender
-from wattbus.errors import BrokerAway, ConfigError, PublishError, causes
+from wattbus.errors import BrokerAway, PublishError, reason_to_end
+from wattbus.histories import Histories
 from wattbus.intake import Intake
 from wattbus.jsontext import loads
 from wattbus.link import LinkKeeper
-from wattbus.messages import BadMessage, DatapointMap, Heartbeat, Receipt, StatusMessage, parse
+from wattbus.messages import BadMessage, DatapointMap, Heartbeat, Receipt, parse
 from wattbus.outbox import Outbox
 from wattbus.service import Presence, on_the_bus, supervise
 from wattbus.settings import ConnectorSettings
@@ -32,7 +33,6 @@ FORGET_AFTER_S = 600.0  # what an earlier process announced, and this one never 
 MOST_EARLY = 1000
 SILENT_AFTER_INTERVALS, SILENT_AT_LEAST_S = 10, 60.0
 
-BAD_MESSAGES = metrics.counter("bad_messages", "Messages from the bus that make no sense.", "topic")
 OUTBOX_ENTRIES = metrics.gauge("outbox_readings", "Readings that wait for history's receipt.")
 OUTBOX_BYTES = metrics.gauge("outbox_bytes", "Bytes of readings that wait for history's receipt.")
 
@@ -60,6 +60,8 @@ class Runtime:
         )
         self._presence.attach(self._bus)  # before ourselves: the status is told first
         self._bus.on_connect(self._on_connect)
+        for statuses in (topics.ALL_STATUSES, topics.status(topics.HISTORY)):  # a strict broker allows the latter only
+            self._bus.watch(statuses, self._on_any_status)
         self._sender, raw_sender = self._senders(folder)
         self._raw_sender = raw_sender
         self._state = StateTopics(
@@ -102,9 +104,7 @@ class Runtime:
         self._old_topics: set[str] = set()
         self._handlers: dict[str, Callable[[Delivery], None]] = {
             topics.datapoint_map(self.name): self._on_map,
-            topics.status(self.name): self._on_status,
             topics.datapoints(self.name): self._on_old_announcement,
-            topics.HISTORY_STATUS: self._on_history_status,
             topics.receipts(self.name): self._on_receipt,
         }
 
@@ -117,7 +117,7 @@ class Runtime:
             topics.values(self.name),
             self._outbox,
             service=self.name,
-            history_seen_file=folder / "history-seen",
+            histories=Histories(self.name, folder / "history-seen"),
             history_grace_s=self._settings.history_grace_seconds,
             clock=self._clock,
         )
@@ -132,20 +132,20 @@ class Runtime:
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until cancelled. Raises ConfigError when the connector finds its settings wrong."""
+        """Until cancelled. Raises ConfigError (the connector finds its settings wrong) or StopAsked (told to end)."""
         self._announced(self._connector.datapoints())
         self._presence.set("degraded", "connecting to the device")
         OUTBOX_ENTRIES.labels(self.name).set_function(lambda: float(len(self._outbox)))
         OUTBOX_BYTES.labels(self.name).set_function(lambda: float(self._outbox.size))
         health.of(self.name).ready("link", lambda: "" if self._link.is_up else self._link.detail)
+        health.of(self.name).stuck("run", lambda: self._link.stuck)
         await self._bus.subscribe(self._handlers)
         async with on_the_bus(self._bus, self._presence):
             try:
                 async with asyncio.TaskGroup() as tasks:
                     self._start(tasks)
             except BaseExceptionGroup as group:
-                wrong = [cause for cause in causes(group) if isinstance(cause, ConfigError)]
-                raise wrong[0] if wrong else group from None
+                raise reason_to_end(group) or group from None
             finally:
                 self._outbox.flush()
                 if self._raw_outbox is not None:
@@ -164,6 +164,8 @@ class Runtime:
         }
         if self._raw_sender is not None:
             work["raw messages"] = self._raw_sender.run
+        if isinstance(self._connector, Accompanied):
+            work["company"] = self._connector.accompany
         for name, coroutine in work.items():
             tasks.create_task(supervise(name, coroutine, clock=self._clock), name=f"{self.name} {name}")
 
@@ -256,15 +258,18 @@ class Runtime:
                 handler(delivery)
             except BadMessage as error:
                 kind = delivery.topic.rsplit("/", 1)[-1] if delivery.topic.startswith(self.name) else "history"
-                BAD_MESSAGES.labels(self.name, kind).inc()
-                log.warning("a message on %s makes no sense and is left out: %s", delivery.topic, error)
+                self._note_bad(kind, delivery, error)
             finally:
                 delivery.acknowledge()
+
+    def _note_bad(self, kind: str, delivery: Delivery, error: BadMessage) -> None:
+        metrics.BAD_MESSAGES.labels(self.name, kind).inc()
+        log.warning("a message on %s makes no sense and is left out: %s", delivery.topic, error)
 
     def _on_command(self, delivery: Delivery) -> None:
         datapoint = self._catalogue.actuator_on(delivery.topic)
         if datapoint is None:
-            BAD_MESSAGES.labels(self.name, "value").inc()
+            metrics.BAD_MESSAGES.labels(self.name, "value").inc()
             self._commands.refuse(delivery, "there is no such actuator, or the datapoint map leaves it out")
         else:
             self._commands.take(delivery, datapoint)
@@ -272,18 +277,16 @@ class Runtime:
     def _on_map(self, delivery: Delivery) -> None:
         chosen = parse(DatapointMap, delivery.payload) if delivery.payload else None
         for fault in self._catalogue.choose(chosen):
-            BAD_MESSAGES.labels(self.name, "datapoint_map").inc()
+            metrics.BAD_MESSAGES.labels(self.name, "datapoint_map").inc()
             log.warning("datapoint map: %s", fault)
         self._datapoints_changed()
 
-    def _on_status(self, delivery: Delivery) -> None:
-        # What is retained when we come first is from before us; later it should be ours, or there is a twin.
-        if delivery.payload and not (delivery.retain and self._bus.counters.connects == 1):
-            self._presence.notice(parse(StatusMessage, delivery.payload))
-
-    def _on_history_status(self, delivery: Delivery) -> None:
-        if delivery.payload:
-            self._sender.history_is(parse(StatusMessage, delivery.payload).state)
+    def _on_any_status(self, delivery: Delivery) -> None:
+        """Some of all services are histories."""
+        try:
+            self._sender.status_of(delivery.topic.split("/")[0], delivery.payload)
+        except BadMessage as error:
+            self._note_bad("history", delivery, error)
 
     def _on_receipt(self, delivery: Delivery) -> None:
         if delivery.payload:

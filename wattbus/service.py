@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import secrets
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-from wattbus import __version__, health, metrics, topics
+from wattbus import health, journal, metrics, topics
 from wattbus.bus import Bus, Outgoing
 from wattbus.cancellation import raise_if_cancelled
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.errors import BrokerAway, ConfigError, PublishError, causes
-from wattbus.messages import LogMessage, State, StatusMessage
+from wattbus.errors import reason_to_end
+from wattbus.messages import LogMessage
+from wattbus.presence import Presence as Presence  # for those who import it from here
 from wattbus.retry import Backoff
 
 log = logging.getLogger(__name__)
+
+UNTAKEN_S = 120.0
 
 # The service that the running task belongs to: several of them share a process under `wattbus up`.
 SERVICE: contextvars.ContextVar[str] = contextvars.ContextVar("wattbus_service", default="wattbus")
@@ -32,121 +35,16 @@ class _ServiceName(logging.Filter):
 
 
 def configure_logging(level: str) -> None:
-    """One line per event on standard error: time, level, service, text."""
+    """One line per event on standard error: time, level, service, text. In systemd's journal: as that has it."""
     handler = logging.StreamHandler()
     handler.addFilter(_ServiceName())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(service)s: %(message)s"))
+    usual = logging.Formatter("%(asctime)s %(levelname)-7s %(service)s: %(message)s")
+    handler.setFormatter(journal.JournalFormatter() if journal.is_journal(sys.stderr) else usual)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("aiosqlite", "asyncio", "aiohttp", "pymodbus", "alembic", "wattbus.bus.paho"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     # Both report an ordinary loss of connection as an error; the bus tells it once.
     logging.getLogger("wattbus.bus.paho").setLevel(logging.CRITICAL)
-
-
-class Presence:
-    """The service's line on the bus: `${service}/status`, retained, also its Last Will.
-
-    `sequence` is asked for the last number given to a reading, by connectors.
-    """
-
-    def __init__(
-        self,
-        service: str,
-        *,
-        session: str | None = None,
-        sequence: Callable[[], int] | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        self.service = service
-        self.topic = topics.status(service)
-        self.instance = secrets.token_hex(4)
-        self.state: State = "online"
-        self.detail = ""
-        self._session = session
-        self._sequence = sequence
-        self._clock = clock
-        self._started_ms = clock.now_ms()
-        self._bus: Bus | None = None
-        self._changed = asyncio.Event()
-        self._twin_told = False
-
-    def _message(self, state: State, detail: str, sequence: int | None = None) -> Outgoing:
-        message = StatusMessage(
-            state=state,
-            timestamp=self._clock.now_ms(),
-            version=__version__,
-            instance=self.instance,
-            session=self._session,
-            sequence=sequence,
-            detail=detail,
-        )
-        return Outgoing(self.topic, message.payload(), qos=1, retain=True)
-
-    def _last_sequence(self) -> int | None:
-        return self._sequence() if self._sequence else None
-
-    @property
-    def will(self) -> Outgoing:
-        """What the broker publishes when this service vanishes; made long before, it cannot know the last number."""
-        return self._message("offline", "the connection was lost")
-
-    def attach(self, bus: Bus) -> None:
-        """Tell the state at every connect of this bus."""
-        if self._bus is None:
-            self._bus = bus
-            bus.on_connect(self.tell)
-
-    def set(self, state: State, detail: str = "") -> None:
-        """Change the state; `run()` tells it."""
-        if (state, detail) != (self.state, self.detail):
-            self.state, self.detail = state, detail
-            self._changed.set()
-
-    async def tell(self) -> None:
-        if self._bus is None:
-            return
-        self._changed.clear()
-        try:
-            await self._bus.publish(self._message(self.state, self.detail, self._last_sequence()))
-        except PublishError as error:
-            log.error("the status cannot be told: %s", error)
-
-    async def run(self) -> None:
-        """Publish every change of the state."""
-        while True:
-            await self._changed.wait()
-            try:
-                await self.tell()
-            except BrokerAway:
-                await self._bus_is_back()  # told at the connect in any case
-
-    async def _bus_is_back(self) -> None:
-        if self._bus is not None:
-            await self._bus.wait_connected()
-
-    async def farewell(self) -> None:
-        """Say goodbye: the Last Will is only for those who could not."""
-        if self._bus is None or not self._bus.connected:
-            return
-        try:
-            async with asyncio.timeout(2):
-                await self._bus.publish(self._message("offline", "stopped", self._last_sequence()))
-        except (BrokerAway, PublishError, TimeoutError):
-            log.warning("could not say goodbye to the broker")
-
-    def notice(self, other: StatusMessage) -> None:
-        """Look at a status below our own name: two services with one name push each other out for ever."""
-        if other.instance == self.instance or other.state == "offline" or other.timestamp < self._started_ms:
-            return
-        if not self._twin_told:
-            self._twin_told = True
-            log.error(
-                "another service is running under the name %s (instance %s): give one of them another name",
-                self.service,
-                other.instance,
-            )
-        if self._bus is not None:
-            self._bus.backoff = Backoff(first_s=60.0, longest_s=60.0)
 
 
 class LogPublisher(logging.Handler):
@@ -184,6 +82,8 @@ async def on_the_bus(bus: Bus, presence: Presence) -> AsyncIterator[None]:
     metrics.MQTT_CONNECTED.labels(service).set_function(lambda: float(bus.connected))
     metrics.MQTT_CONNECTS.labels(service).set_function(lambda: float(bus.counters.connects))
     health.of(service).ready("broker", lambda: "" if bus.connected else "no connection to the broker")
+    health.of(service).ready("name", lambda: presence.claim.fault if presence.claim else "")
+    health.of(service).stuck("untaken messages", lambda: _untaken(bus, presence))
     publisher = LogPublisher(service, bus)
     logging.getLogger().addHandler(publisher)
     tasks = [
@@ -200,6 +100,13 @@ async def on_the_bus(bus: Bus, presence: Presence) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
+def _untaken(bus: Bus, presence: Presence) -> str:
+    """Whether what arrives is left lying by a service that says that it works; one without a database has to wait."""
+    if not presence.works or bus.untaken_s < UNTAKEN_S:
+        return ""
+    return f"nothing has been taken from the bus for {bus.untaken_s:.0f} s, though messages wait"
+
+
 async def supervise(
     name: str,
     work: Callable[[], Awaitable[None]],
@@ -208,7 +115,7 @@ async def supervise(
     clock: Clock = SYSTEM_CLOCK,
     forever: bool = True,
 ) -> None:
-    """Run `work` and start it again, with backoff, whenever a bug ends it. ConfigError passes through.
+    """Run `work` and start it again, with backoff, whenever a bug ends it. ConfigError and StopAsked pass through.
 
     `forever`: coming back without an error is a bug too.
     """
@@ -227,9 +134,8 @@ async def supervise(
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
                 raise_if_cancelled()  # else something that `work` waited for was cancelled, not we
-            faults = [cause for cause in causes(error) if isinstance(cause, ConfigError)]
-            if faults:
-                raise faults[0] from None
+            if (reason := reason_to_end(error)) is not None:
+                raise reason from None
             running = False
             metrics.BUGS.labels(service, name).inc()
             log.exception("%s failed; this is a bug, it is started again", name)

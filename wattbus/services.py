@@ -33,7 +33,6 @@ Kind = Literal["connector", "service"]
 WITHOUT_MEANING = {
     "MQTT_TOPIC_*": "topics follow from the names",
     "CUSTOM_ENV_VARR": "it never had one",
-    "RECV_BUFSIZE": "lines may have any length",
     "DJANGO*": "the API has its own settings",
     "ACTIVATE_*_EXTENSION": "history and control are there when their services run",
     "N_MTD_WRITE_THREADS": "there are no such threads",

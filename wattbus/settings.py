@@ -7,20 +7,19 @@ variables, so that several services with different files can live in one process
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wattbus.errors import ConfigError
+from wattbus.structures import parse_structure
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -141,8 +140,8 @@ class ConnectorSettings(ServiceSettings):
     history_grace_seconds: float = Field(
         60.0,
         ge=0,
-        description="Time (s) after the first connect within which a history must show itself on `history/status`; "
-        "without one, readings are released when the broker has them.",
+        description="Time (s) after the first connect within which a history that records this connector must show "
+        "itself; without one, readings are released when the broker has them.",
     )
     stale_after_intervals: float = Field(
         3.0, gt=1, description="A value counts as stale after this many of its expected intervals without news."
@@ -167,23 +166,7 @@ class _Variables(EnvSettingsSource):
         return {name.lower(): value for name, value in self._variables.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        return _json_or_yaml(field_name.upper(), value)
-
-
-def _json_or_yaml(variable: str, text: str) -> Any:
-    """JSON first, because YAML 1.1 reads some plain words differently (`on`, `no`); then YAML."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        json_error = error
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as yaml_error:
-        if text.lstrip().startswith(("{", "[")):
-            raise ConfigError(f"{variable}: not valid JSON: {json_error}") from None
-        place = getattr(yaml_error, "problem_mark", None)
-        where = f" (line {place.line + 1}, column {place.column + 1})" if place else ""
-        raise ConfigError(f"{variable}: neither JSON nor YAML{where}") from None
+        return parse_structure(field_name.upper(), value)
 
 
 def load(settings_class: type[S], variables: Mapping[str, str], **defaults: str) -> S:

@@ -9,8 +9,13 @@ from collections.abc import Iterable, Sequence
 
 from wattbus.connector import DatapointType
 
-HISTORY_STATUS = "history/status"
+ALL_STATUSES = "+/status"
+HISTORY = "history"  # the usual name of a history
 LONGEST_ID = 200  # characters; a topic may have 65,535 bytes, but people and other tools read it too
+
+
+def controls(controller: str) -> str:
+    return f"{controller}/controls"
 
 
 def available_datapoints(connector: str) -> str:
@@ -47,6 +52,16 @@ def logs(connector: str) -> str:
 
 def status(service: str) -> str:
     return f"{service}/status"
+
+
+def who(service: str) -> str:
+    """Where it is asked whether somebody runs under this name."""
+    return f"{service}/who"
+
+
+def is_of_services(topic: str) -> bool:
+    """Whether it is `${any service}/status` or `…/who`: every connector hears the former."""
+    return topic.count("/") == 1 and topic.endswith(("/status", "/who"))
 
 
 def value(connector: str, topic_id: str) -> str:

@@ -26,6 +26,8 @@ from wattbus.jsontext import JsonValue
 
 DEVICE = "meter"  # all datapoints belong to it: see Link.unit
 
+MOST_LINES = 1000  # of a telegram in recorded text; a meter's have some forty
+
 _END = re.compile(r"!([0-9A-Fa-f]{0,4})\x00?\s*$")
 _HEX_FRAME = re.compile(r"(?:[0-9A-Fa-f]{2}\s*)+")
 
@@ -206,18 +208,20 @@ def _readings(telegram: Telegram, now: Reference, times: Mapping[str, int]) -> I
 def raw_messages(lines: Iterable[str]) -> Iterator[JsonValue]:
     """The raw messages in recorded text, for `wattbus decode`: telegrams, one after another, and frames as digits.
 
-    What stands between them is left out; a telegram that has no end is given as far as it goes.
+    What stands between them is left out; a telegram that has no end is given as far as it goes, and no further than
+    MOST_LINES.
     """
     telegram: list[str] = []
     for line in lines:
         plain = line.strip("\r\n")
         start = plain.find("/")
-        if start >= 0 and not _is_middle(plain, telegram):
-            if telegram:
-                yield _raw(telegram)
-            telegram = [plain[start:]]
-        elif telegram:
+        if telegram and (len(telegram) == MOST_LINES or (start >= 0 and not _is_middle(plain, telegram))):
+            yield _raw(telegram)
+            telegram = []
+        if telegram:
             telegram.append(plain)
+        elif start >= 0:
+            telegram = [plain[start:]]
         elif _HEX_FRAME.fullmatch(plain) and plain.lower().startswith("db08"):
             yield {"frame": plain}
         if telegram and _END.fullmatch(plain.strip()):

@@ -84,6 +84,9 @@ class DsmrP1:
                 tasks.create_task(self._listen(line, link), name="p1 telegrams")
                 await self._silence.opened()
                 tasks.create_task(self._guard(line), name="p1 silence")
+        except asyncio.CancelledError:  # this is the end; after LinkDown the next telegram can still confirm the last
+            self._take_verdict(self._trust.rest(), link)
+            raise
         finally:
             self._rates.paused()
             for raw, received in self._thinning.rest():

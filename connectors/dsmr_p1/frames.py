@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from connectors.dsmr_p1.cipher import (
     LONGEST_FRAME,
     TAG,
-    TITLE_BYTES,
     CannotOpen,
     Frame,
     Keys,
@@ -17,7 +16,6 @@ from connectors.dsmr_p1.cipher import (
     take_apart,
 )
 
-_HEAD = bytes((TAG, TITLE_BYTES))
 FAILURES_TO_TELL = 3
 REFUSALS_TO_BELIEVE = 20
 

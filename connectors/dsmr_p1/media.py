@@ -40,6 +40,7 @@ MBUS_ROWS: Mapping[str, Row] = {
         Row("24.1.0", "device_type", "M-Bus device type"),
         Row("96.1.0", "equipment_id", "identifier", "hex text"),
         Row("96.1.1", "equipment_id", "identifier", "hex text"),
+        Row("96.1.2", "ean", "EAN code of the connection", "hex text"),
         Row("24.4.0", "valve_state", "valve: 0 closed, 1 open, 2 ready for opening"),
         Row("96.3.10", "breaker_state", "breaker: 0 disconnected, 1 connected, 2 ready for reconnection"),
     )

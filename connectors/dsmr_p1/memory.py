@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_low
 
 from connectors.dsmr_p1.codec import DEVICE, Telegram
 from connectors.dsmr_p1.moments import Reference, latest_that_was, moments
 from wattbus.connector import DataFormat, Datapoint, Quantity, Scalar
 
 GAPS = 5
+FASTER_FOR = 60  # telegrams, until it is believed: what is called stale too early looks like a fault
 FIRST_GUESS_S = {"": 10.0, "4": 10.0, "5": 1.0}  # by the first digit of the version [DSMR P1 companion standards]
 MBUS_FIRST_GUESS_S = 3600.0
 
@@ -81,14 +82,24 @@ class Rates:
     def __init__(self) -> None:
         self._gaps_s: deque[float] = deque(maxlen=GAPS)
         self._heard_s: float | None = None
+        self._every_s: float | None = None
+        self._faster = 0  # telegrams in a row
         self._latest: dict[str, int] = {}
-        self._between_s: dict[str, float] = {}
+        self._between_s: dict[str, deque[float]] = {}
 
     def heard(self, at_s: float) -> None:
         """A telegram came, in seconds of a clock that only rises."""
         if self._heard_s is not None:
             self._gaps_s.append(at_s - self._heard_s)
+            if len(self._gaps_s) == GAPS:
+                self._observe(_round_up(median_low(self._gaps_s)))
         self._heard_s = at_s
+
+    def _observe(self, every_s: float) -> None:
+        """A slower pace counts at once, a faster one when it lasts: a wavering one is not told again and again."""
+        self._faster = self._faster + 1 if self._every_s is not None and every_s < self._every_s else 0
+        if self._every_s is None or every_s > self._every_s or self._faster >= FASTER_FOR:
+            self._every_s, self._faster = every_s, 0
 
     def paused(self) -> None:
         """The line was closed: the next gap says nothing."""
@@ -96,21 +107,19 @@ class Rates:
 
     def telegram_s(self, version: str) -> float:
         """Seconds between telegrams: 1, 2, 5, 10 …, as observed; by the version before there is anything observed."""
-        if len(self._gaps_s) < GAPS:
-            return FIRST_GUESS_S.get(version[:1], 10.0)
-        return _round_up(median(self._gaps_s))
+        return FIRST_GUESS_S.get(version[:1], 10.0) if self._every_s is None else self._every_s
 
     def reading(self, code: str, own_ms: int) -> None:
         """An M-Bus device's reading was made then."""
         before = self._latest.get(code)
         if before is not None and own_ms > before:
-            gap_s = (own_ms - before) / 1000
-            self._between_s[code] = min(self._between_s.get(code, gap_s), gap_s)
+            self._between_s.setdefault(code, deque(maxlen=GAPS)).append((own_ms - before) / 1000)
         self._latest[code] = max(own_ms, before or own_ms)
 
     def reading_s(self, code: str) -> float:
-        """Seconds between new readings of an M-Bus device."""
-        return _round_up(self._between_s.get(code, MBUS_FIRST_GUESS_S))
+        """Seconds between new readings of an M-Bus device; a single short gap, from setting a clock, says nothing."""
+        gaps_s = self._between_s.get(code)
+        return _round_up(median_low(gaps_s)) if gaps_s else MBUS_FIRST_GUESS_S
 
 
 def _round_up(seconds: float) -> float:

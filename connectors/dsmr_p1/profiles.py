@@ -142,6 +142,8 @@ BELGIUM = _profile(
     [
         Row("0-0:96.1.4", "p1_version", "version of e-MUCS P1: 50217 is DSMR 5.0.2, e-MUCS 1.7", "text"),
         _EQUIPMENT,
+        Row("0-0:96.1.2", "ean", "EAN code of the connection", "hex text"),
+        Row("1-0:94.32.1", "firmware_version", "version of the meter's firmware", "text"),
         *_tariffs(" (day)", " (night)"),
         Row("1-0:1.4.0", "demand_import", "average power taken from the grid in this quarter of an hour"),
         Row("1-0:1.6.0", "demand_import_peak_month", "highest quarter of an hour of this month, at its own time"),

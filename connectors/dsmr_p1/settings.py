@@ -46,6 +46,7 @@ class Settings(ConnectorSettings):
     dsmr_interval_seconds: float = Field(
         0.0,
         ge=0,
+        le=86_400,
         description="Keep only one telegram of every so many seconds, and the last of every day; 0: all of them.",
     )
     dsmr_meter_clock: Literal["auto", "always", "never"] = Field(
@@ -54,7 +55,7 @@ class Settings(ConnectorSettings):
         "`always` unless it is impossible, `never`: the time of reception.",
     )
     dsmr_timeout_seconds: float = Field(
-        20.0, gt=1, description="When no telegram came for this long (s), the line is opened again."
+        20.0, gt=1, le=86_400, description="When no telegram came for this long (s), the line is opened again."
     )
     dsmr_data_request: bool = Field(
         True,
@@ -91,7 +92,10 @@ class Settings(ConnectorSettings):
         "(`261025015955S`); empty: now.",
     )
     dsmr_simulate_interval_seconds: float = Field(
-        0.0, ge=0, description="For `wattbus simulate` only: time between telegrams (s); 0: as the version says."
+        0.0,
+        ge=0,
+        le=86_400,
+        description="For `wattbus simulate` only: time between telegrams (s), 0.001 or more; 0: as the version says.",
     )
     dsmr_simulate_faults: str = Field(
         "",
@@ -101,6 +105,14 @@ class Settings(ConnectorSettings):
     dsmr_simulate_pty: bool = Field(
         True, description="For `wattbus simulate` only: also at a pseudo-terminal, whose path it prints."
     )
+
+    @field_validator("dsmr_simulate_interval_seconds", mode="after")
+    @classmethod
+    def _leaves_time_for_others(cls, interval_s: float) -> float:
+        """Shorter than a telegram takes, nothing else would ever run, and nobody could listen."""
+        if 0 < interval_s < 0.001:
+            raise ValueError("expected 0, or 0.001 or more")
+        return interval_s
 
     @field_validator("dsmr_encryption_key", "dsmr_authentication_key", mode="after")
     @classmethod

@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 
 EVERY_NTH = 5  # telegram has a fault, where faults are wanted
 SYSTEM_TITLE = b"WBT\x00SIM\x01"
+LARGEST_FILE = 16 * 2**20  # bytes; it is held in memory
 MOST_UNSENT_BYTES = 256 * 1024  # a listener that does not listen is cut off
 _TELEGRAM_CLOCK = re.compile(r"(?<=\n0-0:1\.0\.0\()[^()]*(?=\))")
-_MBUS_TIME = re.compile(r"(?<=\n0-)(\d:24\.2\.\d)\(\d{12}[SW]\)")
+_MBUS_TIME = re.compile(r"(?<=\n0-)(\d:24\.(?:2\.\d|3\.0)\()\d{12}([SW]?)(?=\))")
 
 HANG_UP, SILENCE = "hang_up", "silence"
 FAULTS = ("noise", "cut", "crc", "double", "clock", "replay", HANG_UP, SILENCE)
@@ -91,18 +92,28 @@ def meters_telegrams(meter: SimulatedMeter, step_s: float) -> Iterator[str]:
 def files_telegrams(path: Path, clock: Clock) -> Iterator[str]:
     """Those of a file, again and again, with the present time and the CRC that belongs to it. Raises ConfigError."""
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"DSMR_SIMULATE_FILE: {path} is no file")  # a device has no end
+        if path.stat().st_size > LARGEST_FILE:
+            raise ConfigError(f"DSMR_SIMULATE_FILE: {path} is larger than {LARGEST_FILE // 2**20} MB")
         raws = list(codec.raw_messages(path.read_text(encoding="utf-8", errors="replace").splitlines()))
     except OSError as error:
         raise ConfigError(f"DSMR_SIMULATE_FILE: cannot read {path}: {error.strerror}") from None
-    texts = [raw["telegram"] for raw in raws if "telegram" in raw and raw["telegram"].isascii()]
+    texts = [raw["telegram"] for raw in raws if "telegram" in raw and _is_playable(raw["telegram"])]
     if not texts:
         raise ConfigError(f"DSMR_SIMULATE_FILE: there is no telegram in {path}")
     return (_now(text, clock.now_ms()) for text in cycle(texts))
 
 
+def _is_playable(text: str) -> bool:
+    """Whether it has an end; its CRC is made anew."""
+    return text.isascii() and "\n!" in text
+
+
 def _now(text: str, now_ms: int) -> str:
-    hour = meter_time.printed(now_ms - now_ms % 3_600_000)
-    return with_clock(_MBUS_TIME.sub(rf"\1({hour})", text), meter_time.printed(now_ms))
+    hour = meter_time.printed(now_ms - now_ms % meter_time.HOUR_MS)
+    on_the_hour = _MBUS_TIME.sub(lambda time: time[1] + (hour if time[2] else hour[:-1]), text)
+    return with_clock(on_the_hour, meter_time.printed(now_ms))
 
 
 def player(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> tuple[Player, float]:
@@ -142,6 +153,11 @@ class Audience:
         self._terminal = terminal
         self._writers: set[asyncio.StreamWriter] = set()
 
+    @property
+    def listeners(self) -> int:
+        """How many listen over TCP."""
+        return len(self._writers)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A listener has come."""
         self._writers.add(writer)
@@ -159,6 +175,7 @@ class Audience:
             self._terminal.write(data)
         for writer in list(self._writers):
             if writer.transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
+                self._writers.discard(writer)
                 writer.transport.abort()
             else:
                 writer.write(data)

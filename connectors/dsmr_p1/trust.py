@@ -1,19 +1,21 @@
 """Which telegrams are believed. Pure, with a memory of the telegrams before.
 
 A CRC that is right is enough. Meters before DSMR 4 print none; then a telegram is believed when it has the form of one
-that was seen twice running: the same lines, each number with the same number of digits. Whatever a cut or a doubled
+that was seen twice running: the same codes, each value with the same number of digits. Whatever a cut or a doubled
 piece makes of a telegram has another form. The first telegram therefore waits for the second. What cannot be noticed
 is a digit that became another one; against that there is the parity on the line.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from connectors.dsmr_p1.framing import Found
 
 FORMS_REMEMBERED = 64  # a meter has one, or a few where it does not fill up numbers with zeros
 _DIGITS = str.maketrans("123456789", "000000000")
+_BRACKETS = re.compile(r"\([^()]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,12 @@ class Trust:
             return Verdict((), ((telegram, "there was a pause in the middle of it"),))
         return self._by_form(telegram)
 
+    def rest(self) -> Verdict:
+        """At the end: the telegram that still waits is not believed, but not forgotten either."""
+        return Verdict((), self._take_waiting("no telegram came after it that has its form"))
+
     def _by_form(self, telegram: Received) -> Verdict:
-        form = telegram.text.translate(_DIGITS)
+        form = _BRACKETS.sub(lambda values: values[0].translate(_DIGITS), telegram.text)
         if form in self._forms:
             return Verdict((telegram,), self._take_waiting("its form is not that of the telegrams around it"))
         before, self._waiting = self._waiting, None

@@ -45,7 +45,10 @@ def number(text: str) -> int | float | str | None:
     if _NUMBER.fullmatch(text) is None:
         return None
     if "." not in text:
-        return int(text)
+        digits = text.lstrip("+-0")
+        if len(digits) > _EXACT_DIGITS:
+            return text
+        return -int(digits or "0") if text[0] == "-" else int(digits or "0")
     value = float(text)
     if len(text) > _EXACT_DIGITS + 1 and Decimal(repr(value)) != Decimal(text):
         return text

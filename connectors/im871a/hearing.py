@@ -47,19 +47,30 @@ class Neighbours:
 
 
 class Quiet:
-    """When each configured meter was heard last. `limit_s` (s; 0: never) holds where a meter has none of its own."""
+    """When each configured meter was heard last. `limit_s` (s; 0: never) holds where a meter has none of its own.
+
+    Time in which the stick does not listen does not count.
+    """
 
     def __init__(self, limit_s: float, clock: Clock) -> None:
         self._limit_s = limit_s
         self._clock = clock
         self._heard: dict[str, float] = {}
+        self._stopped_at: float | None = None
 
     def heard(self, meter_id: str) -> None:
         self._heard[meter_id] = self._clock.monotonic()
 
+    def stop(self) -> None:
+        """The stick does not listen any more."""
+        self._stopped_at = self._clock.monotonic()
+
     def start(self) -> None:
-        """The stick listens from now on: before that nobody could be heard."""
-        self._heard.clear()
+        """It listens again."""
+        if self._stopped_at is not None:
+            deaf_s = self._clock.monotonic() - self._stopped_at
+            self._heard = {meter_id: at + deaf_s for meter_id, at in self._heard.items()}
+        self._stopped_at = None
 
     def gone(self, meters: Iterable[Meter]) -> Iterator[tuple[str, float]]:
         """Meters that were not heard for too long, and how long that is (s)."""

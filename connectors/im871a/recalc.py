@@ -12,7 +12,6 @@ Data are QoS 0, as the ancestor's. The answer is new: the ancestor was silent ab
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SOURCE = "recalc"
 STOP = "STOP"
+SAY_AGAIN_S = 1.0
 COMMANDS = metrics.counter("recalc_commands", "Commands of ReCalc, by what became of them.", "outcome")
 UNSENT = metrics.counter("recalc_unsent_messages", "Values for ReCalc that could not be sent: the broker was away.")
 
@@ -64,9 +64,7 @@ class ReCalc:
         waits_s = round(settings.command_max_age_seconds)
         self._bus = Bus(settings, f"{settings.connector_name}-recalc", session_expiry_s=waits_s)
         self._memory = Memory(settings.data_directory / f"{settings.connector_name}-recalc-meters.json")
-        remembered = self._memory.recall()
-        self._wanted: Mapping[str, Wanted] = remembered.wanted
-        self._retained = remembered.retained
+        self._wanted: Mapping[str, Wanted] = self._memory.recall()
         self._register()
 
     async def run(self) -> NoReturn:
@@ -110,20 +108,15 @@ class ReCalc:
                 log.warning("a retained STOP is left out: it would end every start")
                 return
             raise StopAsked("STOP was received from ReCalc")
-        fingerprint = hashlib.sha256(delivery.payload).hexdigest()
-        if delivery.retain and fingerprint == self._retained:
-            return  # the broker says it again at every connection; a newer command may have come since
-        if delivery.retain:
-            self._retained = fingerprint
         try:
             command = read_command(delivery.payload)
         except ValueError as error:
             await self._answer(Command({}, ({"error": str(error)},)))
             return
-        if command.wanted != self._wanted or delivery.retain:
+        if command.wanted != self._wanted:
             self._wanted = command.wanted
             self._register()
-            self._memory.keep(command.wanted.values(), self._retained)
+            self._memory.keep(command.wanted.values())
         await self._answer(command)
         for meter in command.wanted.values():
             await self._say(self._topic(meter, "config"), _CONFIGURATION)
@@ -143,11 +136,12 @@ class ReCalc:
             await self._bus.wait_connected()
             try:
                 await self._bus.publish(Outgoing(topic, dumps(dict(message))))
+                return
             except BrokerAway:
-                continue
+                await self._clock.sleep(SAY_AGAIN_S)
             except PublishError as error:
                 log.error("ReCalc: %s", error)
-            return
+                return
 
     def _topic(self, meter: Wanted, what: str) -> str:
         return f"{self._root}/{meter.maker}-{meter.device_id}/{what}"

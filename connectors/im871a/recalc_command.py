@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from connectors.im871a.meters_config import MeterConfig, meter_id, shown
+from connectors.im871a.meters_config import LONGEST_SHOWN, MeterConfig, meter_id, shown
 from wattbus.jsontext import JsonValue, loads
 
 LARGEST_COMMAND = 2**20
@@ -54,7 +54,8 @@ def read_command(payload: bytes) -> Command:
                 raise ValueError(f"deviceId {meter.device_id} is there twice; the first one counts")
         except ValueError as error:
             device_id = _text(entry, "deviceId")
-            rejected.append({"deviceId": device_id if device_id == shown(device_id)[1:-1] else "", "error": str(error)})
+            # What is too long for a number may be a key in the wrong place.
+            rejected.append({"deviceId": device_id if len(device_id) <= LONGEST_SHOWN else "", "error": str(error)})
         else:
             wanted[meter.number] = meter
     return Command(wanted, tuple(rejected))

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from connectors.im871a.recalc_command import Wanted, read_meter
@@ -14,33 +13,26 @@ from connectors.im871a.recalc_command import Wanted, read_meter
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """`retained` names the last retained command that was executed."""
-
-    wanted: dict[str, Wanted] = field(default_factory=dict)
-    retained: str = ""
-
-
 class Memory:
-    """Kept in `path`, mode 0600: it holds keys. What cannot be read or written is told of, and ReCalc has to say it again."""
+    """In `path`, mode 0600: it holds keys. When that fails it is told, and ReCalc has to send its meters again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def recall(self) -> Remembered:
+    def recall(self) -> dict[str, Wanted]:
+        """The meters by number."""
         try:
             kept = json.loads(self._path.read_text(encoding="utf-8"))
             meters = [read_meter(entry) for entry in kept["meters"]]
-            return Remembered({meter.number: meter for meter in meters}, str(kept["retained"]))
         except FileNotFoundError:
-            return Remembered()
+            return {}
         except (OSError, ValueError, TypeError, LookupError) as error:
             log.error("%s: cannot be used, ReCalc has to send its meters again: %s", self._path, type(error).__name__)
-            return Remembered()
+            return {}
+        return {meter.number: meter for meter in meters}
 
-    def keep(self, wanted: Iterable[Wanted], retained: str) -> None:
-        kept = {"retained": retained, "meters": [_as_in_a_command(meter) for meter in wanted]}
+    def keep(self, wanted: Iterable[Wanted]) -> None:
+        kept = {"meters": [_as_in_a_command(meter) for meter in wanted]}
         new = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

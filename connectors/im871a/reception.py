@@ -50,6 +50,7 @@ class Reception:
             yield
         finally:
             self._link = None
+            self._quiet.stop()
 
     def take(self, frame: HciFrame) -> None:
         """A telegram from the stick."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from connectors.im871a.meters_config import MetersConfig
 from links.serial_port import SerialPort, SerialUrl
@@ -34,11 +34,13 @@ class Settings(ConnectorSettings):
         {},
         description='The meters, as JSON or YAML: `{"32666857": {"key": "9A25…", "name": "main meter"}}`. The number '
         "is the one on the meter (eight digits); `KAM-32666857` where two makers use the same. `key`: 32 hexadecimal "
-        "digits, empty for meters that do not encrypt.",
+        "digits, left out for meters that do not encrypt. `silent_seconds`: `IM871A_METER_SILENT_SECONDS` for this "
+        "meter.",
     )
     im871a_meters_file: Path | None = Field(
         None,
-        description="A file with more meters in the same form. It is read again whenever it changes: no restart.",
+        description="A file with more meters in the same form. It is read again whenever it changes: no restart. What "
+        "it says of a meter that is in `IM871A_METERS`, too, counts.",
     )
     im871a_unknown_meters: bool = Field(
         True,
@@ -56,7 +58,9 @@ class Settings(ConnectorSettings):
         "0: never. Some water meters send only on working days.",
     )
     im871a_duplicate_seconds: Seconds = Field(
-        60.0, description="The same telegram again within this time (s), from a repeater, is left out; 0: none is."
+        60.0,
+        description="The same telegram again within this time (s), from a repeater, is left out; 0: none is. Telegrams "
+        "without access number never are.",
     )
     recalc_gateway_id: str = Field(
         "",
@@ -80,11 +84,6 @@ class Settings(ConnectorSettings):
         description="For `wattbus simulate` only: how it misbehaves, with blanks between: `noise`, `cut`, `crc`, "
         "`mute`, `silence` (until it is reset), `stubborn` (keeps its link mode).",
     )
-
-    @field_validator("im871a_meters_file", "im871a_simulate_file", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
 
     @model_validator(mode="after")
     def _stop_needs_recalc(self) -> Self:

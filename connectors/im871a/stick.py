@@ -73,10 +73,6 @@ class Stick:
         came = f"{self._line.bytes_received} bytes came, and no answer" if self._line.bytes_received else "nothing came"
         raise LinkDown(f"{self._line.name}: no answer from the stick ({came}): is it an iM871A, and at this baud rate?")
 
-    async def ping(self) -> None:
-        """Raises LinkDown when the stick does not answer."""
-        await self.ask(HciFrame(hci.DEVICE_MANAGEMENT, hci.PING))
-
     async def reset(self) -> None:
         """Start the stick anew. Raises LinkDown when it does not even answer that."""
         await self.ask(HciFrame(hci.DEVICE_MANAGEMENT, hci.RESET))
@@ -103,10 +99,15 @@ class Stick:
             await self.ask(management.set_configuration({name: wanted[name] for name in wrong}))
             await self._clock.sleep(SETTLE_S)
             wrong = await self._wrong(wanted)
-        if essential := wrong.keys() - NOT_ESSENTIAL:
-            told = ", ".join(f"{name} is {wrong[name]} instead of {wanted[name]}" for name in sorted(essential))
+        if told := _essential(wrong, wanted):
             raise LinkDown(f"{information.module_name}: does not take its configuration: {told}")
         return information
+
+    async def check(self, link_mode: str) -> None:
+        """See that it answers and still listens in this mode: after a start of its own it does not. Raises LinkDown."""
+        wanted = management.to_hear_all(link_mode)
+        if told := _essential(await self._wrong(wanted), wanted):
+            raise LinkDown(f"{self._line.name}: the stick has forgotten its configuration (did it start anew?): {told}")
 
     async def _wrong(self, wanted: dict[str, int]) -> dict[str, int | None]:
         """What is set otherwise, and how. A stick need not tell all, but its link mode."""
@@ -128,3 +129,10 @@ class Stick:
             return management.configuration(answer.payload)
         except DecodeError as error:
             raise LinkDown(f"{self._line.name}: what answers is no iM871A: {error}") from error
+
+
+def _essential(wrong: dict[str, int | None], wanted: dict[str, int]) -> str:
+    """In words, what must not stay as it is."""
+    return ", ".join(
+        f"{name} is {value} instead of {wanted[name]}" for name, value in wrong.items() if name not in NOT_ESSENTIAL
+    )

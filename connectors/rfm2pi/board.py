@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,8 @@ from connectors.rfm2pi.nodes import MOST_BYTES
 from links.serial_line import Line
 from wattbus.connector import Scalar
 from wattbus.errors import CommandRejected, LinkDown
+
+log = logging.getLogger(__name__)
 
 TRIES = 3
 HIGHEST_NODE = 31  # five bits of the packet's header (JeeLib); RF12demo makes 8 of the base id 40
@@ -77,6 +80,7 @@ class Board:
     def gone(self, reason: str) -> None:
         """The line is closed: whoever waits for an answer will not get it."""
         self._gone = reason
+        self.known.set()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(LinkDown(reason))
 
@@ -150,7 +154,7 @@ class Board:
         if self._refusal(name, value):
             return
         async with self._turn:
-            await self._line.write(self._commands[name](value).encode())
+            await self._write(self._commands[name](value))
             await asyncio.sleep(self._pace.pause_s)  # OemGateway and emonHub give it a second, too
 
     def _refusal(self, name: str, value: Scalar) -> str:
@@ -182,12 +186,13 @@ class Board:
 
         Raises CommandRejected, LinkDown, NotConfirmed. What happens in the air is not known: nodes sleep.
         """
-        if self.info.speaks_letters:
-            raise CommandRejected("the firmware of this board cannot send packets")
         if not 0 < len(data) <= MOST_BYTES or not 0 <= node <= HIGHEST_NODE:
             raise CommandRejected(f"a packet has 1 to {MOST_BYTES} bytes and goes to node 0 to {HIGHEST_NODE}")
         command = "".join(f"{byte:02d}," for byte in data) + f"{node or ''}{'a' if acknowledge else 's'}"
+        await self.known.wait()  # before it has answered, it may be one that digits lock
         async with self._turn:
+            if self.info.speaks_letters:
+                raise CommandRejected("the firmware of this board cannot send packets")
             said = await self._expect(command, lambda said: said == Sent(len(data)), self._pace.sent_s)
         if said is None:
             raise NotConfirmed(f"the board has not said within {self._pace.sent_s:g} s that it sent the packet")
@@ -198,7 +203,7 @@ class Board:
         self._expected = expected
         self._answer = asyncio.get_running_loop().create_future()
         try:
-            await self._line.write(command.encode())
+            await self._write(command)
             async with asyncio.timeout(within_s):
                 return await self._answer
         except TimeoutError:
@@ -206,6 +211,10 @@ class Board:
         finally:
             self._answer.cancel()
             self._answer = self._expected = None
+
+    async def _write(self, command: str) -> None:
+        log.debug("told the board: %s", command.rstrip())
+        await self._line.write(command.encode())
 
 
 def _is_answer(said: Said) -> bool:

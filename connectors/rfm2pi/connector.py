@@ -160,17 +160,13 @@ class RadioBoard:
                 await board.ask()
 
     async def _guard(self, line: Line) -> None:
-        async def reset() -> None:
-            await line.pulse()
-
-        await self._silence.opened(reset)
+        await self._silence.opened(line.pulse)
         await self._silence.guard()
 
     async def _tell_time(self, board: Board) -> None:
         """Send the time of day to all displays (emonGLCD): 0, hour, minute, 0."""
         zone = ZoneInfo(self._settings.rfm2pi_time_zone) if self._settings.rfm2pi_time_zone else None
         told_fault = ""
-        await board.known.wait()  # digits before `v` would lock the newer firmware
         while True:
             now = datetime.fromtimestamp(self._clock.now_ms() / 1000, zone)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from connectors.rfm2pi.board import HIGHEST_NODE
 from connectors.rfm2pi.nodes import BOARD, SEND, TRANSMIT, Node
@@ -66,18 +67,7 @@ def of_board() -> Iterator[Datapoint]:
     yield from _BOARD_SAYS
     for datapoint in _BOARD_SETTINGS:
         yield datapoint
-        yield Datapoint(
-            datapoint.key,
-            "actuator",
-            data_format=datapoint.data_format,
-            unit=datapoint.unit,
-            description=datapoint.description,
-            min_value=datapoint.min_value,
-            max_value=datapoint.max_value,
-            allowed_values=datapoint.allowed_values,
-            example_value=datapoint.example_value,
-            device=BOARD,
-        )
+        yield replace(datapoint, type="actuator")
 
 
 def values_of(node: Node, count: int) -> Iterator[Datapoint]:
@@ -85,7 +75,7 @@ def values_of(node: Node, count: int) -> Iterator[Datapoint]:
     told = "" if node.is_described else "; RFM2PI_NODES does not describe it"
     for index in range(count):
         name = node.rx.name(index)
-        lowest, highest = node.rx.limits.get(name, (None, None))
+        lowest, highest = node.rx.limits_of(name)
         yield Datapoint(
             f"{node.name}__{name}",
             data_format="generic_numeric",
@@ -147,11 +137,14 @@ def sendable(nodes: Iterable[Node]) -> Iterator[Datapoint]:
             device=node.name,
         )
         for index, name in enumerate(node.tx.names):
+            lowest, highest = node.tx.limits_of(name)
             yield Datapoint(
                 f"{node.name}__{name}",
                 "actuator",
                 data_format="generic_numeric",
                 unit=node.tx.unit(index),
                 description=f"send this to node {node.number}, with the last values of everything else in its packet",
+                min_value=lowest,
+                max_value=highest,
                 device=node.name,
             )

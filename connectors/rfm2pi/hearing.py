@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 from connectors.rfm2pi import codec, datapoints
 from connectors.rfm2pi.codec import BadFrame, Frame, Info, Said, Unknown, text_of, understand
@@ -35,7 +36,8 @@ class Hearing:
         self._silence = silence
         self._cuts = Cuts()
         self._nonsense_bytes = 0
-        self._seen: set[int] = set()
+        self._readable: set[int] = set()
+        self._unreadable: Counter[int] = Counter()
         # How many values of a node are announced; those of described ones are known beforehand.
         self._announced = {node.number: len(node.rx.codes) for node in nodes.described.values() if not node.rx.repeats}
 
@@ -46,6 +48,7 @@ class Hearing:
     def take(self, line: bytes, now_ms: int, link: Link) -> Said | None:
         """A line was heard. What the board says of itself comes back; None: it was of a node, or nonsense."""
         text = text_of(line)
+        log.debug("heard: %s", text)
         if self._is_plain:
             self._take_plain(text, len(line), now_ms, link)
             return None
@@ -113,15 +116,17 @@ class Hearing:
         link.emit(text, now_ms)
 
     def _tell_unreadable(self, node: Node, fault: str, link: Link) -> None:
-        """Of a node that was never heard otherwise, once: a person should see it."""
-        if node.number not in self._seen:
-            self._seen.add(node.number)
+        """Of a node that was never heard otherwise, once, so that a person sees it; a number that was damaged on the
+        serial line does not come twice.
+        """
+        self._unreadable[node.number] += 1
+        if self._unreadable[node.number] == 2 and node.number not in self._readable:
             self._announced[node.number] = 0
             log.warning("node %d is heard, but cannot be read: %s", node.number, fault)
             link.announce([datapoints.undecoded(node, fault)])
 
     def _announce(self, node: Node, count: int, link: Link) -> None:
-        self._seen.add(node.number)
+        self._readable.add(node.number)
         if count > self._announced.get(node.number, 0):
             self._announced[node.number] = count
             link.announce(datapoints.values_of(node, count))

@@ -127,6 +127,9 @@ class Layout:
         """The name of a value, else its number from 1."""
         return self.names[index] if index < len(self.names) else str(index + 1)
 
+    def limits_of(self, name: str) -> Limits:
+        return self.limits.get(name, (None, None))
+
     def unit(self, index: int) -> str:
         return self.units[index] if index < len(self.units) else ""
 

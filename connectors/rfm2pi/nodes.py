@@ -29,6 +29,8 @@ class SentConfig(ValuesConfig):
             raise ValueError("tx needs datacodes and as many names")
         if self.defaults and len(self.defaults) != count:
             raise ValueError(f"{count} datacodes, but {len(self.defaults)} defaults")
+        if self.counters:
+            raise ValueError("counters are values that a node sends")
         if taken := {SEND, TRANSMIT} & set(self.names):
             raise ValueError(f"names: {taken.pop()} is the name of an actuator that every node has")
         return self
@@ -45,8 +47,10 @@ class NodeConfig(ValuesConfig):
     @model_validator(mode="before")
     @classmethod
     def _as_emonhub(cls, given: Any) -> Any:
+        if given is None:  # YAML's `8:`, with nothing after it
+            return {}
         if not isinstance(given, dict):
-            return given
+            raise ValueError("expected words such as name, decoder or datacodes, each with a value")
         given = dict(given)
         if "nodename" in given:
             given.setdefault("name", given.pop("nodename"))
@@ -71,6 +75,11 @@ class NodeConfig(ValuesConfig):
         """What is given and means nothing for lines that bring finished values."""
         words = ("decoder", "datacode", "datacodes", "whitening", "tx")
         return [word for word in words if getattr(self, word) not in (None, False, PASS_THROUGH)]
+
+    @property
+    def tells_of_frames(self) -> bool:
+        """Whether anything is said of the frames that it sends."""
+        return bool(self.model_fields_set & {*ValuesConfig.model_fields, "decoder", "silent_seconds"})
 
     def rx_layout(self) -> Layout:
         return ready_decoders()[self.decoder].layout if self.decoder else self.layout()
@@ -115,6 +124,7 @@ class Node:
     tx_defaults: tuple[float, ...] = ()
     silent_s: float | None = None
     is_described: bool = False
+    is_expected: bool = False  # to be heard; not a display of which only `tx` is described
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +152,5 @@ def _node(number: int, config: NodeConfig) -> Node:
         config.tx.defaults if config.tx else (),
         config.silent_seconds,
         is_described=True,
+        is_expected=config.tx is None or config.tells_of_frames,
     )

@@ -8,7 +8,7 @@ from connectors.rfm2pi.nodes import Node, Nodes
 from wattbus.clock import Clock
 from wattbus.connector import Link
 
-KNOWN_AFTER_FRAMES = 3  # a node that nobody described is missed once it was heard this often: neighbours pass by
+KNOWN_AFTER_FRAMES = 3  # a node that nobody expects is missed once it was heard this often: neighbours pass by
 UNREADABLE_FRAMES = 3  # in a row: then the node counts as away
 LOOK_EVERY_S = 1.0
 
@@ -27,9 +27,8 @@ class Presence:
     def __init__(self, nodes: Nodes, silent_s: float, clock: Clock) -> None:
         self._silent_s = silent_s
         self._clock = clock
-        self._nodes = {
-            number: _Heard(node, clock.monotonic()) for number, node in nodes.described.items() if self._limit(node)
-        }
+        now = clock.monotonic()
+        self._nodes = {number: _Heard(node, now) for number, node in nodes.described.items() if node.is_expected}
 
     def line_is_open(self) -> None:
         """While the line was away nobody could be heard."""
@@ -58,7 +57,7 @@ class Presence:
             now = self._clock.monotonic()
             for heard in self._nodes.values():
                 limit_s = self._limit(heard.node)
-                is_known = heard.node.is_described or heard.frames >= KNOWN_AFTER_FRAMES
+                is_known = heard.node.is_expected or heard.frames >= KNOWN_AFTER_FRAMES
                 if is_known and limit_s and now - heard.at > limit_s:
                     link.unit(heard.node.name, up=False, reason=f"not heard for {limit_s:g} s")
 

@@ -38,7 +38,12 @@ class Outgoing:
         if node.tx is None:
             raise CommandRejected(f"there is no actuator {key}")
         values = _numbers(str(value)) if what == SEND else self._one_changed(node, what, value)
-        return Packet(node.number, node.tx.encode(values), values)
+        data = node.tx.encode(values)
+        for name, number in zip(node.tx.names, values, strict=True):
+            lowest, highest = node.tx.limits_of(name)
+            if (lowest is not None and number < lowest) or (highest is not None and number > highest):
+                raise CommandRejected(f"{name}: {number:g} is beyond its limits")
+        return Packet(node.number, data, values)
 
     def sent(self, packet: Packet) -> None:
         """The board has confirmed it."""

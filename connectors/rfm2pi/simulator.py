@@ -6,20 +6,28 @@ It understands commands as RF12demo.14 does (JeeLib), or as the firmware it is t
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from connectors.rfm2pi.layout import Layout
+from connectors.rfm2pi.layout import ONE, Layout
 from connectors.rfm2pi.ready import ready_decoders
 from connectors.rfm2pi.settings import Settings
 from links.serial_stage import stage
+from wattbus.errors import CommandRejected
+
+log = logging.getLogger(__name__)
 
 # rf12demo: of an RFM69Pi or RFM2Pi. rfm12pi: the first board's, without OK, RSSI and `v`, which can be locked.
 # letters: the newer one for RFM69Pi. mute: commands do nothing, nothing is answered.
 Firmware = Literal["rf12demo", "rfm12pi", "letters", "mute"]
+# Unit, or the name of a value → middle and swing.
+USUAL = {"V": (230.0, 5.0), "W": (800.0, 700.0), "Cel": (20.0, 4.0), "%": (50.0, 10.0), "battery": (2.8, 0.1)}
+REMEMBERED = 1000  # packets that were sent, and commands
+RISING_UNITS = ("{pulse}", "W.h", "kW.h")
 BANDS = {4: 433, 8: 868, 9: 915}
 
 
@@ -75,15 +83,21 @@ class SimulatedBoard:
             self._number = 0
         elif char > " ":
             packet = "".join(f"{byte}," for byte in self._stack)
-            self.commands.append(f"{packet}{self._number}{char}")
+            self._notes(f"{packet}{self._number}{char}")
             self.line(f"> {packet}{self._number}{char}")
             self._executes(char, self._number, bytes(self._stack))
             self._number = 0
             self._stack.clear()
 
+    def _notes(self, command: str) -> None:
+        log.info("the board is told: %s", command)
+        self.commands.append(command)
+        del self.commands[:-REMEMBERED]
+
     def _executes(self, command: str, number: int, data: bytes) -> None:
         if command in ("s", "a"):
             self.sent.append((number, data))
+            del self.sent[:-REMEMBERED]
             self.line(f" -> {len(data)} b")
         elif command == "v":
             self._tells_how_it_is_set(with_name=True)
@@ -114,7 +128,7 @@ class SimulatedBoard:
 
     def _hears_letter(self, char: str) -> None:
         if not self._line and char in "vL":
-            self.commands.append(char)
+            self._notes(char)
             if char == "v":
                 self.line("|emonBase_rfm69pi_LPL V1.1.1")
                 return
@@ -131,7 +145,7 @@ class SimulatedBoard:
     def _executes_line(self, line: str) -> None:
         if not line or not line[1:].isdecimal():
             return
-        self.commands.append(line)
+        self._notes(line)
         if line[0] in "bgi":
             self._is_set(line[0], int(line[1:]))
             told = {"b": f"RF Band = {self.frequency}MHz", "g": f"Group {self.group}", "i": f"Node {self.base_id}"}
@@ -147,12 +161,31 @@ class SimulatedNode:
     interval_s: float
 
     def frame(self, second: float) -> bytes:
-        """Its frame at a moment: values that go up and down slowly, each in its own way."""
-        values = [
-            round(50 * (1 + math.sin(second / 60 + index))) * (scale.numerator / scale.denominator if scale else 1)
-            for index, scale in enumerate(self.layout.scales or [None] * len(self.layout.codes))
-        ]
-        return self.layout.encode(values)
+        """Its frame at a moment: values that go up and down slowly, each in its own way; counters rise."""
+        count = range(len(self.layout.codes))
+        try:
+            return self.layout.encode([self._usual(index, second) for index in count])
+        except CommandRejected:  # they do not fit into the data codes
+            return self.layout.encode([self._small(index, second) for index in count])
+
+    def _usual(self, index: int, second: float) -> float:
+        name, unit = self.layout.name(index), self.layout.unit(index)
+        if name in self.layout.counters or unit in RISING_UNITS:
+            return int(second / self.interval_s)
+        if (usual := USUAL.get(name) or USUAL.get(unit)) is None:
+            return self._small(index, second)
+        middle, swing = usual
+        return round(middle + swing * _wave(index, second), 2)
+
+    def _small(self, index: int, second: float) -> float:
+        """Something that is 0 to 100 before its scale, and fits into every data code."""
+        scales = self.layout.scales
+        scale = scales[index if len(scales) > 1 else 0] if scales else ONE
+        return scale.apply(round(50 + 50 * _wave(index, second)))
+
+
+def _wave(index: int, second: float) -> float:
+    return math.sin(second / 60 + index)
 
 
 def simulated_nodes(settings: Settings) -> list[SimulatedNode]:

@@ -32,7 +32,9 @@ def a_name(name: str) -> str:
 
 
 def as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, bool):
+        raise ValueError("in YAML on, off, yes and no mean true and false: put it in quotes")
+    return str(value) if isinstance(value, int | float) else value
 
 
 def rising(limits: tuple[float | None, float | None]) -> tuple[float | None, float | None]:

@@ -69,16 +69,16 @@ class Rate:
     def allows(self, peer: str) -> bool:
         """Whether one more message is within the rate; it is taken then."""
         left = self._left(peer)
-        if left < 1.0:
-            return False
-        self._keep(peer, left - 1.0)
-        return True
+        taken = left >= 1.0
+        self._keep(peer, left - taken)
+        return taken
 
     def _left(self, peer: str) -> float:
         left, since = self._buckets.get(peer, (self._burst, 0.0))
         return min(self._burst, left + (self._clock.monotonic() - since) * self._per_second)
 
     def _keep(self, peer: str, left: float) -> None:
+        self._buckets.pop(peer, None)
         self._buckets[peer] = (left, self._clock.monotonic())
-        if len(self._buckets) > MOST_REMEMBERED:  # whoever has his full burst again needs no bucket
-            self._buckets = {name: bucket for name, bucket in self._buckets.items() if self._left(name) < self._burst}
+        if len(self._buckets) > MOST_REMEMBERED:  # the bucket that was used least recently is the fullest one
+            del self._buckets[next(iter(self._buckets))]

@@ -7,6 +7,7 @@ import logging
 
 from connectors.socket.admission import Rate
 from connectors.socket.reception import CHUNK_BYTES, Reception, Stream, receive
+from links.serial_faults import went_away
 from links.serial_line import Line, open_line
 from links.serial_port import SerialPort
 from links.serial_silence import SilenceWatch, Silent
@@ -59,7 +60,18 @@ class Client:
             tasks.create_task(self._silence.guard(), name=f"silence of {line.name}")
 
     async def _receive(self, line: Line, stream: Stream) -> None:
-        await receive(lambda: line.read(CHUNK_BYTES), stream, self._rate, self._clock, heard=self._silence.fed)
+        closed = f"{line.name}: {went_away(None, self._port.address)}"
+
+        async def read() -> bytes:
+            try:
+                return await line.read(CHUNK_BYTES)
+            except LinkDown as error:
+                if str(error) == closed:  # the line tells in words alone how it ended
+                    return b""
+                raise
+
+        await receive(read, stream, self._rate, self._clock, heard=self._silence.fed)
+        raise LinkDown(closed)
 
 
 def _is_serious(error: BaseException) -> bool:

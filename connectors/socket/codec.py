@@ -1,17 +1,19 @@
 """Raw messages <-> values. Pure, given the settings; the framings (`framing`) and parsers beside it are its parts.
 
 A raw message is `{"peer": "192.168.0.7", "text": "14 15 26"}`; `"hex"` stands in the place of `"text"` when the bytes
-are no UTF-8, and `"fault"` says why bytes that are kept are no message.
+are no UTF-8, `"fault"` says why bytes that are kept are no message, and `"without"` names the keys that
+SOCKET_MAX_DATAPOINTS left out.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from connectors.socket.apikey import SEVERAL
 from connectors.socket.json_text import parse_json
 from connectors.socket.nodes import Nodes
 from connectors.socket.trees import checked
@@ -20,11 +22,12 @@ from connectors.socket.yaml_text import parse_yaml
 from wattbus.connector import Quantity, Reading, Scalar
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue
+from wattbus.readings import flatten
 
 ParseAs = Literal["JSON", "YAML", "VALUES", "NUMBERS"]
 SENDER = "sender"  # the device, where messages do not tell devices apart
 _REFERENCE = re.compile(r"""b'(?:[^'\\\n]|\\.)*'|b"(?:[^"\\\n]|\\.)*\"""")  # one literal and nothing else
-_OURS = {"peer", "text", "hex", "fault"}
+_OURS = {"peer", "text", "hex", "fault", "without"}
 _BEGINS_YAML = re.compile(r"(?:---|%)|[^\s\[{\"'][^:]*:(?:\s|$)")
 
 
@@ -49,13 +52,16 @@ class Rules:
         return bool(self.device) and self.parse_as != "VALUES" and not self.prefix_peer
 
 
-def raw_message(peer: str, data: bytes, fault: str = "") -> JsonValue:
+def raw_message(peer: str, data: bytes, fault: str = "", without: Sequence[str] = ()) -> JsonValue:
     """The raw message for bytes from `peer`."""
     try:
         content = {"text": data.decode()} if b"\0" not in data else {"hex": data.hex()}
     except UnicodeDecodeError:
         content = {"hex": data.hex()}
-    return {"peer": peer, **content, **({"fault": fault} if fault else {})}
+    remarks: dict[str, JsonValue] = {"fault": fault} if fault else {}
+    if without:
+        remarks["without"] = list(without)
+    return {"peer": peer, **content, **remarks}
 
 
 def raw_messages(lines: Iterable[str]) -> Iterator[JsonValue]:
@@ -87,10 +93,27 @@ def decode(raw: JsonValue, rules: Rules) -> list[Reading]:
     message that is JSON already.
     """
     if isinstance(raw, Mapping) and "peer" in raw and raw.keys() <= _OURS:
-        return _PARSERS[rules.parse_as](_text(raw), str(raw["peer"]), rules)
+        readings = _PARSERS[rules.parse_as](_text(raw), str(raw["peer"]), rules)
+        without = raw.get("without")
+        return _without(readings, {str(key) for key in without}) if isinstance(without, list) else readings
     if isinstance(raw, str):
         return _PARSERS[rules.parse_as](_reference_text(raw), "", rules)
     return _tree_readings([checked(raw)], "", rules)
+
+
+def _without(readings: Iterable[Reading], keys: Collection[str]) -> list[Reading]:
+    """The readings without these keys; without those of which nothing is left."""
+    left = []
+    for reading in readings:
+        flat = flatten(reading)
+        values = {
+            sensor.key: Quantity(flat.values[sensor.key], sensor.unit)
+            for sensor in flat.sensors
+            if sensor.key not in keys
+        }
+        if values:
+            left.append(replace(reading, values=values))
+    return left
 
 
 def _text(raw: Mapping[str, JsonValue]) -> str:
@@ -185,7 +208,7 @@ def _scaled(value: Scalar, factor: float) -> Scalar:
 def _one_line(text: str) -> str:
     line = text.strip("\r\n\0")
     if "\n" in line or "\r" in line:
-        raise DecodeError("several lines in one message: SOCKET_FRAMING=line takes them apart")
+        raise DecodeError(SEVERAL)
     return line
 
 

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 from connectors.socket import codec
 from connectors.socket.admission import Admission, Complaints, Rate
+from connectors.socket.apikey import ApiKey
 from connectors.socket.client import Client
 from connectors.socket.datagrams import Datagrams
 from connectors.socket.devices import DeviceWatch
+from connectors.socket.discovery import Discovery
 from connectors.socket.framing import FramingRules
 from connectors.socket.listener import Listener
 from connectors.socket.nodes import Nodes
@@ -61,10 +63,15 @@ class SocketConnector:
 
     def _chosen(self, settings: Settings, clock: Clock) -> Client | Listener | Datagrams:
         rate = Rate(settings.socket_max_messages_per_second, clock)
-        apikey = settings.listen_apikey.get_secret_value() if settings.listen_apikey else ""
-        complaints = Complaints(settings.connector_name)
+        key = settings.listen_apikey
         reception = Reception(
-            settings.connector_name, framing_of(settings), self._rules, self._watch, complaints, apikey
+            settings.connector_name,
+            framing_of(settings),
+            self._rules,
+            self._watch,
+            Discovery(settings.socket_max_datapoints, self._rules.nodes.named_keys),
+            Complaints(settings.connector_name),
+            ApiKey(key.get_secret_value(), settings.values_separator) if key else None,
         )
         if settings.mode == "client":
             assert settings.server_port is not None  # the settings are checked

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from connectors.socket.admission import Admission, Rate, plain_address
-from connectors.socket.listener import listening_socket
+from connectors.socket.ports import listening_socket
 from connectors.socket.reception import Reception
 from wattbus.connector import Link
 from wattbus.errors import LinkDown

@@ -10,18 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from connectors.socket.admission import Admission, Rate, plain_address
+from connectors.socket.ports import keep_alive, listening_socket
 from connectors.socket.reception import CHUNK_BYTES, Idle, Reception, Stream, receive
 from wattbus.clock import Clock
 from wattbus.connector import Link
-from wattbus.errors import LinkDown
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024  # connections that the operating system keeps, with what they have sent, until it is their turn
 GIVES_WAY_AFTER_S = 10.0
+MUTE_GIVES_WAY_AFTER_S = 1.0  # of those that have not said anything yet
 ACCEPT_AGAIN_S = 0.5
-# A device that lost its power never says goodbye: the operating system asks after two minutes of silence.
-KEEP_ALIVE = {"TCP_KEEPIDLE": 120, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
+TURNS = 20  # of the event loop; from an accepted connection to its first message it takes about ten
 
 
 @dataclass(eq=False, slots=True)
@@ -31,6 +30,11 @@ class _Connection:
     stream: Stream
     heard_at: float
     task: asyncio.Task[None] = field(init=False)
+
+    @property
+    def gives_way_at(self) -> float:
+        """From when on a newcomer may have its place."""
+        return self.heard_at + (GIVES_WAY_AFTER_S if self.stream.messages else MUTE_GIVES_WAY_AFTER_S)
 
 
 class Listener:
@@ -102,10 +106,13 @@ class Listener:
                 "clients", peer, f"finds all {self._most} places taken (SOCKET_MAX_CLIENTS)"
             )
         while len(self._connections) >= self._most:
-            oldest = min(self._connections, key=lambda connection: connection.heard_at)
-            rest_s = oldest.heard_at + GIVES_WAY_AFTER_S - self._clock.monotonic()
+            oldest = min(self._connections, key=lambda connection: connection.gives_way_at)
+            rest_s = oldest.gives_way_at - self._clock.monotonic()
             self._left.clear()
             if rest_s <= 0:
+                await _turns()
+                if oldest.gives_way_at > self._clock.monotonic() or self._left.is_set():
+                    continue
                 oldest.task.cancel()
                 rest_s = GIVES_WAY_AFTER_S
             with contextlib.suppress(TimeoutError):
@@ -137,33 +144,7 @@ class Listener:
             writer.transport.abort()
 
 
-def keep_alive(connection: socket.socket) -> None:
-    """Ask the operating system to notice a far end that vanished."""
-    with contextlib.suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEP_ALIVE.items():
-            if hasattr(socket, name):  # macOS names some of them differently
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-async def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """A socket bound to this address, listening if `kind` is a stream. `::` takes IPv4 too. Raises LinkDown."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        bound = socket.socket(family, kind)
-    except OSError as error:
-        raise LinkDown(f"cannot listen on {host}: {error.strerror or error}") from error
-    try:
-        bound.setblocking(False)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
-        if kind == socket.SOCK_STREAM:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        if kind == socket.SOCK_STREAM:
-            bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        raise LinkDown(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    return bound
+async def _turns() -> None:
+    """Let everything that has arrived be read first: perhaps it was we who hung."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)

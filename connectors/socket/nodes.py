@@ -51,6 +51,11 @@ class Nodes:
         return self.known.get(node_id, UNKNOWN)
 
     @property
+    def named_keys(self) -> frozenset[str]:
+        """The keys of all values that have a name."""
+        return frozenset(f"{self.key(node_id)}__{name}" for node_id, node in self.known.items() for name in node.names)
+
+    @property
     def silence_limits(self) -> dict[str, float | None]:
         """Key of each node → its own limit (s); None: it has none of its own."""
         return {self.key(node_id): node.silence_seconds for node_id, node in self.known.items()}

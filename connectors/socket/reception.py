@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Awaitable, Callable
 
 from connectors.socket import codec
 from connectors.socket.admission import Complaints, Rate
+from connectors.socket.apikey import ApiKey
 from connectors.socket.devices import DeviceWatch
+from connectors.socket.discovery import Discovery
 from connectors.socket.framing import FramingRules, Piece
 from wattbus import metrics
 from wattbus.clock import Clock
-from wattbus.connector import Link
+from wattbus.connector import Link, Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue
 
@@ -24,7 +25,6 @@ DROPPED = metrics.counter("socket_dropped_bytes", "Bytes received that belong to
 
 CHUNK_BYTES = 4096  # what is read at a time, so that nobody's flood holds up the others for long
 SLICE_S = 0.05
-HIDDEN = b"(not kept: it may hold the api key)"
 
 
 class Reception:
@@ -36,14 +36,16 @@ class Reception:
         framing: FramingRules,
         rules: codec.Rules,
         watch: DeviceWatch,
+        discovery: Discovery,
         complaints: Complaints,
-        apikey: str = "",
+        apikey: ApiKey | None = None,
     ) -> None:
         self.service = service
         self.complaints = complaints
         self._framing = framing
         self._rules = rules
         self._watch = watch
+        self._discovery = discovery
         self._apikey = apikey
         self._sender = ""
         self._has_several_senders = False
@@ -53,19 +55,36 @@ class Reception:
 
     def take(self, piece: Piece, peer: str, link: Link) -> None:
         """Hand a piece over; the runtime decodes it, and keeps it raw if asked."""
-        data = piece.data
-        if self._apikey:
-            admitted = HIDDEN if piece.fault else self._without_apikey(data)
+        if self._apikey is not None:
+            admitted = self._apikey.admits(piece)
             if admitted is None:
                 self.complaints.note("apikey", peer, "sends lines without the right LISTEN_APIKEY; they are dropped")
                 return
-            data = admitted
-        raw = codec.raw_message(peer, data, piece.fault)
-        if not piece.fault:
-            MESSAGES.labels(self.service).inc()
-            self._note_devices(raw, link)
-            self._note_sender(peer)
+            piece = admitted
+        if piece.fault:
+            link.emit(codec.raw_message(peer, piece.data, piece.fault))
+            return
+        MESSAGES.labels(self.service).inc()
+        self._note_sender(peer)
+        readings = self._readings(codec.raw_message(peer, piece.data))
+        left_out = self._discovery.beyond(readings)
+        raw = codec.raw_message(peer, piece.data, without=left_out)
+        if left_out:
+            most = self._discovery.most
+            text = f"brings datapoints beyond the first {most} (SOCKET_MAX_DATAPOINTS); {left_out[0]!r} is left out"
+            self.complaints.note("datapoints", peer, text)
+            readings = self._readings(raw)
+        for reading in readings:
+            if reading.device:
+                self._watch.heard(reading.device, link)
         link.emit(raw)
+
+    def _readings(self, raw: JsonValue) -> list[Reading]:
+        """What the runtime will make of it; nothing, if it makes no sense: the runtime will say so."""
+        try:
+            return codec.decode(raw, self._rules)
+        except DecodeError:
+            return []
 
     def _note_sender(self, peer: str) -> None:
         if not self._rules.has_one_sender or self._has_several_senders:
@@ -79,24 +98,6 @@ class Reception:
                 self._sender,
                 peer,
             )
-
-    def _without_apikey(self, line: bytes) -> bytes | None:
-        """The line without the key; None when it has none."""
-        separator = self._rules.separator.encode() or None
-        words = line.split(separator)
-        others = [word for word in words if not hmac.compare_digest(word.strip(), self._apikey.encode())]
-        return (separator or b" ").join(others) if len(others) < len(words) else None
-
-    def _note_devices(self, raw: JsonValue, link: Link) -> None:
-        if self._watch.is_idle:
-            return
-        try:
-            readings = codec.decode(raw, self._rules)
-        except DecodeError:
-            return  # the runtime will say so
-        for reading in readings:
-            if reading.device:
-                self._watch.heard(reading.device, link)
 
 
 class Stream:
@@ -122,8 +123,9 @@ class Stream:
     def pause(self) -> int:
         return self._take(self._framing.pause())
 
-    def end(self, *, whole: bool = False) -> int:
-        return self._take(self._framing.end(whole=whole))
+    def end(self, *, whole: bool = False, closed: bool = False) -> int:
+        """As `Framing.end`."""
+        return self._take(self._framing.end(whole=whole, closed=closed))
 
     def slowed(self) -> None:
         """The sender exceeds its rate."""
@@ -157,12 +159,14 @@ async def receive(
     makes it wait, and nothing is lost.
     """
     heard_at = clock.monotonic()
+    closed = False
     try:
         while True:
             before = stream.messages
             idle_end_s = max(0.0, heard_at + idle_s - clock.monotonic()) if idle_s else None
             pieces = await _read_once(read, stream, idle_end_s)
             if pieces is None:
+                closed = True
                 return
             await asyncio.sleep(0)  # reading does not wait where bytes wait already
             if stream.messages > before:
@@ -176,7 +180,7 @@ async def receive(
                 owed_s -= SLICE_S
                 heard()  # the silence is ours
     finally:
-        stream.end()
+        stream.end(closed=closed)
 
 
 async def _read_once(read: Callable[[], Awaitable[bytes]], stream: Stream, idle_end_s: float | None) -> int | None:

@@ -123,6 +123,13 @@ class Settings(ConnectorSettings):
         gt=0,
         description="Messages per second and address. TCP: what is more waits at its sender; UDP: it is dropped.",
     )
+    socket_max_datapoints: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        description="Most datapoints that messages can make. Beyond it new keys are left out; those already there, and "
+        "values with a name in `SOCKET_NODES`, are taken.",
+    )
     # -- values
     socket_prefix_peer: bool = Field(
         False,

@@ -44,7 +44,7 @@ def message(settings: Settings, number: int) -> str:
 def framed(text: str, rules: FramingRules) -> bytes:
     """A message as it travels."""
     data = text.encode()
-    if rules.name == "line":
+    if rules.name in ("line", "pause"):
         return data.strip() + b"\r\n"
     if rules.name == "length":
         return len(data).to_bytes(rules.length_size, rules.length_order) + data

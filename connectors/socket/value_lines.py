@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from connectors.socket.trees import MOST_VALUES, too_large
 from wattbus.connector import Scalar
 from wattbus.errors import DecodeError
 
@@ -36,6 +37,8 @@ def parse_value_line(
     `nodeoffset`). One value that is no number refuses the line: where one byte is damaged, its neighbours may be too.
     """
     fields = split(text, separator)
+    if len(fields) > MOST_VALUES:
+        raise too_large()
     before = timestamped + 1 + targeted
     if len(fields) <= before:
         raise DecodeError(f"a line with {len(fields)} fields: expected {_expected(timestamped, targeted)}")
@@ -53,6 +56,8 @@ def parse_numbers(text: str, *, separator: str = "") -> list[Scalar]:
     fields = split(text, separator)
     if not fields:
         raise DecodeError("an empty line")
+    if len(fields) > MOST_VALUES:
+        raise too_large()
     return [number(field) for field in fields]
 
 

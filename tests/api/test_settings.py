@@ -24,6 +24,11 @@ def test_other_addresses_are_refused_with_the_reason(host: str) -> None:
         load(Settings, {"API_HOST": host})
 
 
+def test_a_container_may_listen_everywhere_behind_its_gateway() -> None:
+    container = load(Settings, {"API_HOST": "0.0.0.0", "API_BEHIND_GATEWAY": "TRUE"})
+    assert container.api_host == "0.0.0.0"
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     taken = listen("127.0.0.1", 0)
     try:

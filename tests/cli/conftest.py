@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+log = logging.getLogger(__name__)
 
 SOON = 20  # seconds: a bound that only a hang reaches
 ENDS_WITHIN = 8  # seconds from SIGTERM to the end of the process
@@ -93,6 +97,9 @@ async def wattbus(
     process.stdin.close()
     try:
         yield command
+    except BaseException:
+        log.error("wattbus %s said:\n%s", " ".join(map(str, arguments)), "\n".join(command.output + command.errors))
+        raise
     finally:
         if process.returncode is None:
             process.kill()
@@ -107,19 +114,33 @@ async def completed(*arguments: str | Path, cwd: Path, stdin: str | None = None,
         return command
 
 
-@dataclass
 class Watcher:
-    """A `mosquitto_sub`."""
+    """A `mosquitto_sub`. Messages wait by topic: nobody promises in which order those of several topics come."""
 
-    lines: asyncio.Queue[tuple[str, str]]
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._arrived = asyncio.Event()
+
+    def take(self, topic: str, payload: str) -> None:
+        self._waiting[topic].append(payload)
+        self._arrived.set()
 
     async def message(self, topic: str, fits: Callable[[Any], bool] = lambda _: True) -> Any:
-        """Wait for a message on this topic whose JSON fits, and return it."""
-        async with asyncio.timeout(SOON):
-            while True:
-                on, payload = await self.lines.get()
-                if on == topic and payload and fits(parsed := json.loads(payload)):
-                    return parsed
+        """Wait for the next message on this topic whose JSON fits, and return it."""
+        waiting = self._waiting[topic]
+        try:
+            async with asyncio.timeout(SOON):
+                while True:
+                    while waiting:
+                        payload = waiting.popleft()
+                        if payload and fits(parsed := json.loads(payload)):
+                            return parsed
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise AssertionError(
+                f"nothing on {topic} that fits; there was something on {sorted(self._waiting)}"
+            ) from None
 
 
 @asynccontextmanager
@@ -130,12 +151,12 @@ async def watching(port: int, *filters: str) -> AsyncIterator[Watcher]:
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout
-    watcher = Watcher(asyncio.Queue())
+    watcher = Watcher()
 
     async def read(stream: asyncio.StreamReader) -> None:
         async for line in stream:
             topic, _, payload = line.decode().rstrip("\n").partition(" ")
-            watcher.lines.put_nowait((topic, payload))
+            watcher.take(topic, payload)
 
     reading = asyncio.create_task(read(process.stdout))
     try:

@@ -13,7 +13,8 @@ from pathlib import Path
 import aiohttp
 
 from tests.cli.conftest import SOON, completed, publish, watching, wattbus
-from wattbus.cli.demo import CONNECTOR, RESULT_TOPIC, SETPOINT_TOPIC
+from wattbus.cli.demo import API_FILE, CONNECTOR, RESULT_TOPIC, SETPOINT_TOPIC
+from wattbus.mosquitto import free_port
 
 TEMPERATURE = f"{CONNECTOR}/messages/read_input_registers__1__1/value"
 SETPOINT = f"{CONNECTOR}/messages/read_holding_registers__1__1/value"
@@ -41,6 +42,7 @@ async def test_a_command_moves_the_room_and_the_values_are_kept(tmp_path: Path) 
 
 
 async def test_a_setpoint_through_rest_moves_the_room_and_everything_is_kept(tmp_path: Path) -> None:
+    _with_a_page_of_its_own(tmp_path / "d")
     given = ("--directory", "d", "--time-factor", "600", "--poll-seconds", "0.2", "--for", "60")
     async with wattbus("demo", *given, cwd=tmp_path) as demo:
         port = int((await demo.line("broker:")).split()[1].rsplit(":", 1)[1])
@@ -71,6 +73,14 @@ async def test_a_setpoint_through_rest_moves_the_room_and_everything_is_kept(tmp
         assert len(history.execute("SELECT items FROM setpoints").fetchall()) == 1
     with closing(sqlite3.connect(tmp_path / "d" / "data" / "raw.db")) as raw:
         assert raw.execute("SELECT count(*) FROM raw_messages").fetchone()[0] >= 5
+
+
+def _with_a_page_of_its_own(directory: Path) -> None:
+    """The demo takes the port of its last time. Else demos that start at once all find the usual one free, and all but
+    one talk to the page of another.
+    """
+    directory.mkdir()
+    (directory / API_FILE).write_text(f"API_PORT={free_port()}\n")
 
 
 async def _actuator(browser: aiohttp.ClientSession, page: str) -> int:

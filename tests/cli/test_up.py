@@ -23,6 +23,7 @@ from tests.cli.conftest import (
     watching,
     wattbus,
 )
+from wattbus.cli.broker import embedded_broker
 from wattbus.mosquitto import Mosquitto, free_port
 
 VALUE_TOPIC = "meter/messages/read_input_registers__1__1/value"
@@ -96,6 +97,17 @@ async def test_the_embedded_broker_comes_back(house: Path) -> None:
                 await bus.message("history/receipts/meter", newer_than(upto))
         await command.line("the embedded broker ended with code -9; it is started again")
         assert await command.terminated(signal.SIGINT) == 0
+
+
+async def test_the_brokers_process_id_is_never_half_written(tmp_path: Path) -> None:
+    """Who has the file open while it is written anew reads the old number, not nothing."""
+    async with embedded_broker(tmp_path, free_port()):
+        with (tmp_path / "broker" / "pid").open() as reading:
+            os.kill(first := int((tmp_path / "broker" / "pid").read_text()), signal.SIGKILL)
+            async with asyncio.timeout(SOON):
+                while int((tmp_path / "broker" / "pid").read_text()) == first:
+                    await asyncio.sleep(0.02)
+            assert int(reading.read()) == first
 
 
 async def test_a_killed_suite_leaves_nothing_in_the_way(house: Path) -> None:

@@ -36,12 +36,13 @@ MODBUS_CONFIG = {
 
 
 class Process:
-    """One service as its own process, as `wattbus run` starts it."""
+    """One service as its own process, as `wattbus run` starts it. `before` is Python that runs first in it."""
 
-    def __init__(self, service: str, variables: dict[str, str], log: Path) -> None:
+    def __init__(self, service: str, variables: dict[str, str], log: Path, before: str = "") -> None:
         self.service = service
         self._variables = variables
         self._log = log
+        self._before = before
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -50,7 +51,7 @@ class Process:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
-                "import sys; from wattbus.cli import main; sys.exit(main())",
+                f"{self._before}\nimport sys; from wattbus.cli import main; sys.exit(main())",
                 "run",
                 self.service,
                 env=environment,
@@ -79,34 +80,52 @@ class Process:
             return await self._process.wait()
 
     @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
     def log(self) -> str:
-        return self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
 class House:
-    """Broker, device, connector `room`, history; everything below one folder."""
+    """Broker, device, connector `room`, history; everything below one folder.
 
-    def __init__(self, folder: Path, options: tuple[str, ...] = LOSSLESS, poll_seconds: float = 0.05) -> None:
+    `ask` runs a query on another database than the SQLite file; the services are told its URL by `database_url`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: tuple[str, ...] = LOSSLESS,
+        poll_seconds: float = 0.05,
+        *,
+        database_url: str = "",
+        ask: Callable[[str], list[str]] | None = None,
+    ) -> None:
         self.folder = folder
         self.broker = Mosquitto(configuration_directory=folder / "mosquitto", options=options)
         self.device_port = free_port()
         self._poll_seconds = poll_seconds
-        common = {"MQTT_BROKER_HOST": self.broker.host, "MQTT_BROKER_PORT": str(self.broker.port)}
-        self.device = self.process("demo_device", {"DEMO_DEVICE_PORT": str(self.device_port), **common})
-        self.history = self.process("history", common)
+        self._database_url = database_url
+        self._ask = ask
+        self.asked: set[int] = set()  # answers of the counter that went to the judge
+        self.device = self.process("demo_device", {"DEMO_DEVICE_PORT": str(self.device_port)})
+        self.history = self.process("history", {})
         self.connector = self.connector_to(self.device_port)
 
-    def process(self, service: str, variables: dict[str, str]) -> Process:
-        variables = {"DATA_DIRECTORY": str(self.folder / "data"), **variables}
-        return Process(service, variables, self.folder / f"{service}.log")
+    def process(self, service: str, variables: dict[str, str], name: str = "", before: str = "") -> Process:
+        """A service of this house; `name` is that of its log."""
+        common = {"MQTT_BROKER_HOST": self.broker.host, "MQTT_BROKER_PORT": str(self.broker.port)}
+        common |= {"DATABASE_URL": self._database_url} if self._database_url else {}
+        variables = {"DATA_DIRECTORY": str(self.folder / "data"), **common, **variables}
+        return Process(service, variables, self.folder / f"{name or service}.log", before)
 
-    def connector_to(self, port: int) -> Process:
+    def connector_to(self, port: int, name: str = "room", **more: str) -> Process:
         return self.process(
             "modbus_tcp",
             {
-                "CONNECTOR_NAME": "room",
-                "MQTT_BROKER_HOST": self.broker.host,
-                "MQTT_BROKER_PORT": str(self.broker.port),
+                "CONNECTOR_NAME": name,
                 "MODBUS_MASTER_IP": "127.0.0.1",
                 "MODBUS_MASTER_PORT": str(port),
                 "MODBUS_CONFIG": json.dumps(MODBUS_CONFIG),
@@ -115,7 +134,9 @@ class House:
                 "MODBUS_RETRY_WAIT_SECONDS": "1",
                 "POLL_SECONDS": str(self._poll_seconds),
                 "HEARTBEAT_SECONDS": "0.5",
+                **more,
             },
+            name,
         )
 
     @property
@@ -140,6 +161,11 @@ class House:
 
     def stored(self, connector: str, key: str) -> list[Any]:
         """The numbers that the database has of a datapoint, in the order of time."""
+        if self._ask is not None:
+            try:
+                return [float(number) for number in self._ask(STORED_ELSEWHERE.format(connector=connector, key=key))]
+            except RuntimeError:
+                return []  # not migrated yet
         path = self.folder / "data" / "history.db"
         if not path.exists():
             return []
@@ -159,14 +185,14 @@ class House:
 
     def tell(self) -> str:
         """The ends of all logs, for a failed test."""
-        return "\n".join(f"--- {process.service}\n{process.log[-3000:]}" for process in self.processes)
+        return "\n".join(f"--- {process._log.name}\n{process.log[-3000:]}" for process in self.processes)
 
     async def nothing_is_missing(self) -> None:
         """Ask the device how many polls it answered: all of them are in the database, once each."""
         assert all(process.alive for process in self.processes), f"a process ended\n{self.tell()}"
         asked = await self.ask_the_counter()
         await self.until_stored(asked + 5)
-        answered = [number for number in range(1, self.counters()[-1] + 1) if number != asked]
+        answered = [number for number in range(1, self.counters()[-1] + 1) if number not in self.asked]
 
         def complete() -> bool:
             return set(answered) <= set(self.counters())
@@ -175,6 +201,15 @@ class House:
         counters = [number for number in self.counters() if number <= answered[-1]]
         assert counters == answered, _gaps(counters, answered, self.tell())
 
+    async def polled(self, times: int) -> None:
+        """Wait until the connector has polled the device that often, whoever else is there to take it."""
+        begun = await self.ask_the_counter()
+        ours = 0
+        async with asyncio.timeout(SOON):
+            while await self.ask_the_counter() - begun - ours < times:
+                ours += 1
+                await asyncio.sleep(0.05)
+
     async def ask_the_counter(self) -> int:
         """The device's counter, read by mbpoll. Asking counts as a poll too, one that no connector sees."""
         process = await asyncio.create_subprocess_exec(
@@ -182,9 +217,15 @@ class House:
             "127.0.0.1", stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, _ = await process.communicate()
-        return int(output.decode().split("[100]:")[1].split()[0])
+        number = int(output.decode().split("[100]:")[1].split()[0])
+        self.asked.add(number)
+        return number
 
 
+STORED_ELSEWHERE = (
+    "SELECT number FROM history JOIN datapoints ON datapoints.id = datapoint "
+    "WHERE connector = '{connector}' AND key = '{key}' AND type = 'sensor' ORDER BY time"
+)
 STORED = """
 SELECT number FROM (
   SELECT time, datapoint, number FROM recent UNION ALL SELECT time, datapoint, number FROM history

@@ -28,7 +28,7 @@ async def test_a_broker_killed_twice_and_restarted_without_its_state(tmp_path: P
         await house.further(polls=20)
         for _ in range(2):
             await house.broker.kill()
-            await asyncio.sleep(0.5)  # readings are taken while there is no broker
+            await house.polled(times=10)  # readings are taken while there is no broker
             await house.broker.start()
             await house.further(polls=20)
         await house.nothing_is_missing()
@@ -51,10 +51,10 @@ async def test_history_away_for_a_while_and_the_broker_killed_meanwhile(tmp_path
     async with House(tmp_path).running() as house:
         await house.further(polls=10)
         await house.history.stop()
-        await asyncio.sleep(1)
+        await house.polled(times=20)
         await house.broker.kill()  # what it had queued for history is gone
         await house.broker.start()
-        await asyncio.sleep(1)
+        await house.polled(times=20)
         await house.history.start()
         await house.nothing_is_missing()
 
@@ -66,14 +66,14 @@ async def test_the_connector_stopped_and_started_while_history_is_away(tmp_path:
         await house.history.stop()
         stored = len(house.counters())
         await house.broker.kill()
-        await asyncio.sleep(1)
+        await house.polled(times=20)
         assert await house.connector.stop() == 0
         asked = await house.ask_the_counter()
         await house.broker.start()
         await house.connector.start()
         await house.history.start()
         # A poll that was under way when the connector was told to stop has an answer that nobody took.
-        answered = set(range(1, asked - 1))
+        answered = set(range(1, asked - 1)) - house.asked
         await until(lambda: answered <= set(house.counters()), "what waited in the file", house.tell)
         await house.until_stored(asked + 5)
         counters = house.counters()

@@ -17,7 +17,7 @@ from tests.history.conftest import SOON, Client, playing, running, stored
 from wattbus import health
 from wattbus.errors import ConfigError
 from wattbus.mosquitto import Mosquitto
-from wattbus.storage import engine
+from wattbus.storage.sqlite import engine
 
 # -- the database goes away -------------------------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from history.reading import Reader, Records, subscriptions
+from history.reading import Reader, Records
 from history.receipts import Arrived
+from history.subscriptions import subscriptions
 from wattbus.storage import Announcement, Outcome, Plan, ReadingValues, TopicValue
 from wattbus.topics import match
 

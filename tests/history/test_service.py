@@ -15,7 +15,7 @@ from tests.history.conftest import NOW, SESSION, Client, rows, running, stored
 from wattbus import metrics
 from wattbus.mosquitto import Mosquitto
 from wattbus.storage import Batch, BatchRefused, ReadingValues, Written
-from wattbus.storage.sqlite import SqliteStore
+from wattbus.storage.history_store import HistoryStore
 
 OLD_SESSION = "fedcba9876543210"
 
@@ -174,14 +174,14 @@ async def test_a_bug_that_one_message_wakes_costs_that_message_only(
 async def test_a_row_that_the_database_refuses_costs_that_message_only(
     history: asyncio.Task[None], client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes = SqliteStore.write
+    takes = HistoryStore.write
 
-    async def refuses(store: SqliteStore, batch: Batch) -> Written:
+    async def refuses(store: HistoryStore, batch: Batch) -> Written:
         if any(isinstance(record, ReadingValues) and "poison" in record.values for record in batch.values):
             raise BatchRefused("poison")
         return await takes(store, batch)
 
-    monkeypatch.setattr(SqliteStore, "write", refuses)
+    monkeypatch.setattr(HistoryStore, "write", refuses)
     for n in range(1, 10):
         values: dict[str, Any] = {"poison" if n == 5 else "a": n}
         await client.reading(n, **values)

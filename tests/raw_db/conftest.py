@@ -1,54 +1,31 @@
-"""raw_db on a real Mosquitto with a real SQLite file, and a client that plays the connectors."""
+"""raw_db on a real Mosquitto with a real database, and a client that plays the connectors."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from raw_db.service import run
 from raw_db.settings import Settings
+from tests.support import recording
+from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.support.recording import NOW as NOW
+from tests.support.recording import SOON as SOON
+from tests.support.recording import RecordedClient, in_this_process
+from tests.support.recording import until as until
 from wattbus import metrics
-from wattbus.bus import Bus, Outgoing
 from wattbus.mosquitto import Mosquitto
-from wattbus.retry import Backoff
-from wattbus.settings import BrokerSettings
 from wattbus.storage import DatabaseAway, StoredRawMessage, open_raw_reader
 
-SOON = 30  # seconds: a bound that only a hang reaches
-NOW = (time.time_ns() // 10**9 - 86_400) * 1000  # ms, yesterday: retention leaves it alone
 
-
-class Client:
+class Client(RecordedClient):
     """Plays connectors, and remembers what raw_db said of itself."""
 
-    def __init__(self, port: int) -> None:
-        self.bus = Bus(BrokerSettings(mqtt_broker_port=port), "client", backoff=Backoff(0.05, 0.2))
-        self.states: list[str] = []
-        self._heard = asyncio.Event()
-
-    async def listen(self) -> None:
-        await self.bus.subscribe(["raw-db/status"])
-        async for delivery in self.bus.deliveries():
-            delivery.acknowledge()
-            self.states.append(json.loads(delivery.payload)["state"])
-            self._heard.set()
-
-    async def until_state(self, state: str) -> None:
-        async with asyncio.timeout(SOON):
-            while self.states[-1:] != [state]:
-                self._heard.clear()
-                await self._heard.wait()
-
-    async def publish(self, topic: str, message: Any) -> None:
-        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
-        await self.bus.publish(Outgoing(topic, payload))
+    service = "raw-db"
 
     async def raw(self, at: int, text: str, connector: str = "meter") -> None:
         """A raw message in our form, `at` ms after NOW."""
@@ -56,18 +33,13 @@ class Client:
         await self.publish(f"{connector}/raw_message_to_db", payload.encode())
 
 
-@contextlib.asynccontextmanager
-async def playing(port: int) -> AsyncIterator[Client]:
-    client = Client(port)
-    tasks = [asyncio.create_task(client.bus.run()), asyncio.create_task(client.listen())]
-    try:
-        async with asyncio.timeout(SOON):
-            await client.bus.wait_connected()
-        yield client
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+def playing(port: int) -> AbstractAsyncContextManager[Client]:
+    return recording.playing(Client(port))
+
+
+def running(settings: Settings) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+    """raw_db in this process; it must still run at the end, and then end at once."""
+    return in_this_process(run(settings))
 
 
 @pytest.fixture
@@ -79,21 +51,6 @@ async def client(mosquitto: Mosquitto) -> AsyncIterator[Client]:
 @pytest.fixture
 def settings(mosquitto: Mosquitto, tmp_path: Path) -> Settings:
     return Settings(mqtt_broker_port=mosquitto.port, data_directory=tmp_path)
-
-
-@contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-    """raw_db in this process; it must still run at the end, and then end at once."""
-    task = asyncio.create_task(run(settings))
-    try:
-        yield task
-        assert not task.done()
-    finally:
-        task.cancel()
-        async with asyncio.timeout(8):
-            await asyncio.wait([task])
-    with contextlib.suppress(asyncio.CancelledError):
-        task.result()
 
 
 @pytest.fixture
@@ -125,13 +82,6 @@ async def until_stored(settings: Settings, number: int, connector: str = "meter"
     except TimeoutError:
         raise AssertionError(f"{len(found)} of {number} raw messages of {connector} are stored") from None
     return found
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for an effect, e.g. on a metric."""
-    async with asyncio.timeout(SOON):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 def metric(name: str, **labels: str) -> float:

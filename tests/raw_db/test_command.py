@@ -57,6 +57,6 @@ async def test_it_says_what_is_wrong(
     assert nobody.faults == ["there are no raw messages of nobody (of: meter)"]
     assert nowhere.faults == [f"there is no file {tmp_path}/nowhere/raw.db"]
     assert not (tmp_path / "nowhere").exists()
-    assert wrong.faults == ["DATABASE_URL: mysql is not supported; expected sqlite:///path"]
+    assert [fault.partition(";")[0] for fault in wrong.faults] == ["DATABASE_URL: mysql is not supported"]
     assert "yesterday: neither ISO 8601 nor milliseconds" in when.errors[-1]
     assert [command.process.returncode for command in (nobody, nowhere, wrong, when, both)] == [2, 1, 2, 2, 2]

@@ -22,12 +22,10 @@ class RawHouse(House):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.raw_db = self.process(
-            "raw_db", {"MQTT_BROKER_HOST": self.broker.host, "MQTT_BROKER_PORT": str(self.broker.port)}
-        )
+        self.raw_db = self.process("raw_db", {})
 
-    def process(self, service: str, variables: dict[str, str]) -> Process:
-        return super().process(service, {"SEND_RAW_MESSAGE_TO_DB": "TRUE", **variables})
+    def process(self, service: str, variables: dict[str, str], *named: str, **more: str) -> Process:
+        return super().process(service, {"SEND_RAW_MESSAGE_TO_DB": "TRUE", **variables}, *named, **more)
 
     def values(self) -> dict[tuple[int, str], float]:
         """(time, key) → value of all that history has of the room."""

@@ -17,7 +17,7 @@ from tests.raw_db.conftest import NOW, SOON, Client, running, stored, until_stor
 from wattbus import health
 from wattbus.errors import ConfigError
 from wattbus.mosquitto import Mosquitto
-from wattbus.storage import engine
+from wattbus.storage.sqlite import engine
 
 
 async def test_nothing_is_acknowledged_while_the_database_is_locked(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import Phase, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -20,19 +20,14 @@ from tests.raw_db.conftest import NOW, Client, metric, playing, running, stored,
 from tests.raw_db.json_texts import JSON_TEXTS
 from tests.raw_db.test_envelope import NO_RAW_MESSAGES
 from wattbus.mosquitto import Mosquitto
-from wattbus.storage import BatchRefused, RawRecord, Written, open_store
-from wattbus.storage.raw_sqlite import SqliteRawStore
+from wattbus.storage import BatchRefused, RawRecord, Written, open_store, retaining
+from wattbus.storage.sqlite.raw import SqliteRawStore
 
 # -- byte for byte ----------------------------------------------------------------------------------------------------
 
 
-@examples(
-    max_examples=4,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.large_base_example, HealthCheck.data_too_large],
-)
-@given(texts=st.lists(JSON_TEXTS, min_size=60, max_size=120))
+@examples(max_examples=8, deadline=None, phases=[Phase.generate])
+@given(texts=st.lists(JSON_TEXTS, min_size=1, max_size=15))
 def test_what_was_published_comes_back_byte_for_byte(
     texts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -157,7 +152,7 @@ async def test_what_is_too_old_goes_by_itself(
         await client.raw(86_400_000, '"of today"')
         await until_stored(settings, 21)
     await client.until_state("offline")
-    monkeypatch.setattr(service_module, "FIRST_RETENTION_S", 0)
+    monkeypatch.setattr(retaining, "FIRST_S", 0)
     async with running(settings.model_copy(update={"raw_db_retention_days": 0.5})):
         await client.until_state("online")
         await until(lambda: metric("removed_total", reason="age") - before == 20)

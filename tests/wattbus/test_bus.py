@@ -281,3 +281,20 @@ async def test_a_broker_that_accepts_and_never_answers_is_given_up(caplog: pytes
 )
 def test_topic_filters_match_as_the_standard_says(topic_filter: str, topic: str, matches: bool) -> None:
     assert match(topic_filter, topic) is matches
+
+
+async def test_a_broker_that_closes_before_it_answers_is_tried_again_at_once() -> None:
+    """It was killed just then; its successor may be there already."""
+    visits = 0
+
+    def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal visits
+        visits += 1
+        writer.close()
+
+    server = await asyncio.start_server(visited, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running(quick(BrokerSettings(mqtt_broker_port=port), "patient"), connected=False):
+        async with asyncio.timeout(10):  # less than the library waits for an answer
+            while visits < 5:
+                await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wattbus import topics
 from wattbus.catalogue import Catalogue
 from wattbus.connector import Datapoint, DatapointType
-from wattbus.messages import DatapointMap
+from wattbus.messages import DatapointDescription, DatapointMap
 
 Identity = tuple[DatapointType, str]
 
@@ -100,6 +100,24 @@ def test_an_actuator_that_is_described_anew_is_the_one_that_is_commanded() -> No
     actuator = catalogue.actuator_on("c/messages/a-set/value")
     assert actuator is not None
     assert actuator.max_value == 2
+
+
+def test_a_command_that_must_not_be_repeated_is_announced_as_such() -> None:
+    catalogue = Catalogue("c")
+    catalogue.describe([Datapoint("start", "actuator", repeatable=False), Datapoint("limit", "actuator")])
+    start, limit = json.loads(catalogue.descriptions())
+    assert start["repeatable"] is False
+    assert "repeatable" not in limit
+    assert DatapointDescription.model_validate(limit).repeatable
+
+
+@pytest.mark.parametrize("topic", ["other/status", "c/who"])
+def test_no_actuator_listens_where_services_speak_of_themselves(topic: str) -> None:
+    catalogue = Catalogue("c")
+    catalogue.describe([Datapoint("a", "actuator")])
+    [fault] = catalogue.choose(DatapointMap(sensor={}, actuator={topic: "a", "c/deep/status": "a"}))
+    assert topic in fault
+    assert catalogue.topics.actuators == {"c/deep/status"}
 
 
 def calls_of(work: Any) -> int:

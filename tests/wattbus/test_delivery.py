@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.clock import VirtualClock
 from wattbus.bus import Bus
 from wattbus.delivery import ReadingSender
+from wattbus.histories import Histories
 from wattbus.ledger import FIRST_WINDOW, LARGEST_WINDOW, NO_RECEIPT_S, SMALLEST_WINDOW, Ledger
 from wattbus.messages import Range, Receipt
 from wattbus.outbox import Outbox
@@ -358,7 +359,12 @@ async def test_a_history_under_another_name_shows_itself_by_its_receipts(tmp_pat
     clock, seen = VirtualClock(), tmp_path / "history-seen"
     outbox = Outbox("a", clock=clock)
     sender = ReadingSender(
-        Bus(BrokerSettings(), "meter"), "meter/values", outbox, service="meter", history_seen_file=seen, clock=clock
+        Bus(BrokerSettings(), "meter"),
+        "meter/values",
+        outbox,
+        service="meter",
+        histories=Histories("meter", seen),
+        clock=clock,
     )
     for _ in range(3):
         sender.put(lambda _: PAYLOAD)

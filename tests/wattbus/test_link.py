@@ -180,3 +180,40 @@ async def test_a_link_that_stands_and_says_nothing_is_left_and_entered_again() -
         await kept.clock.advance(14)
         assert kept.connector.entered == 2
         assert ("degraded", "silent for 61 s") in kept.states
+
+
+async def test_a_link_that_stays_silent_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with keeping(silence_limit_s=60.0) as kept:
+        kept.connector.tell("hello")
+        await kept.clock.advance(3600)
+        assert kept.connector.entered > 20, "it is entered again and again"
+        assert [record.getMessage() for record in caplog.records] == ["the link is down: silent for 61 s"]
+        assert kept.keeper.state == "degraded"
+        kept.connector.tell("back")
+        await kept.clock.advance(0)
+        assert kept.keeper.state == "online"
+
+
+async def test_a_run_that_does_not_end_is_stuck() -> None:
+    """A library has swallowed the cancellation: nothing in this process will end it."""
+    async with keeping(silence_limit_s=60) as kept:
+        deaf, release = asyncio.Event(), asyncio.Event()
+
+        async def run(_: object) -> None:
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    deaf.set()
+
+        kept.connector.run = run  # type: ignore[method-assign, assignment]
+        kept.connector.tell(LinkDown("entered again"))
+        await kept.clock.advance(70)
+        assert deaf.is_set(), "it was silent, and was told to end"
+        assert kept.keeper.stuck == ""
+        await kept.clock.advance(120)
+        assert kept.keeper.stuck.startswith("run() was told to end 12")
+        release.set()
+        await kept.clock.advance(10)
+        assert kept.keeper.stuck == ""

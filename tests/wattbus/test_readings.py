@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattbus.connector import Datapoint, Quantity, Reading
-from wattbus.readings import Plausibility, Stamps, flatten
+from wattbus.jsontext import dumps, loads
+from wattbus.readings import DEEPEST, Plausibility, Stamps, flatten, raw_fault
 
 
 def test_paths_are_joined_and_lists_counted() -> None:
@@ -32,6 +33,34 @@ def test_paths_are_joined_and_lists_counted() -> None:
         "generic_text",
     ]
     assert {sensor.device for sensor in flat.sensors} == {"garage"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (None, ""),
+        ({"a": [1, 2.5, True, None, "ü", {"b": []}, (1, 2)], "": 10**30}, ""),
+        (b"x", "b'x' is no JSON"),
+        ({"frames": [{"data": "00"}, {"data": b"x"}]}, "b'x' at frames[1].data is no JSON"),
+        ([float("inf")], "inf at [0] is no JSON"),
+        ({"a": {3: 1}}, "3 at a is no key"),
+        ({"a": {"b": "\ud800"}}, "'\\ud800' at a.b is no JSON"),
+    ],
+)
+def test_what_is_no_json_is_named(raw: Any, fault: str) -> None:
+    assert raw_fault(raw) == fault
+
+
+def test_a_raw_message_without_end_is_no_json() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert raw_fault(endless) == f"it is nested more than {DEEPEST} levels deep"
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))
+def test_what_has_no_fault_can_be_said_in_json_and_comes_back(raw: Any) -> None:
+    if not raw_fault(raw):
+        assert loads(dumps(raw)) == raw
 
 
 def test_a_quantity_brings_unit_and_description() -> None:

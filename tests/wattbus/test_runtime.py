@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,24 @@ import pytest
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.connector import ScriptedConnector
 from tests.support.mqtt import PlainClient, Seen, plain_client, retained
+from tests.wattbus.one_connector import (
+    NAME,
+    ROOM,
+    SETPOINT,
+    SOON,
+    pass_time,
+    passing,
+    quick_reconnect,
+    running,
+    settings_for,
+)
 from wattbus import __version__, health, metrics
-from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.connector import Datapoint, Quantity
+from wattbus.clock import SYSTEM_CLOCK
+from wattbus.connector import Quantity
 from wattbus.errors import ConfigError, LinkDown
 from wattbus.mosquitto import Mosquitto
 from wattbus.ranges import RangeSet
 from wattbus.runtime import Runtime, run_connector
-from wattbus.service import in_service
-from wattbus.settings import ConnectorSettings, load
-
-NAME = "meter"
-SOON = 20
-
-ROOM = Datapoint("room", data_format="generic_numeric", unit="Cel", min_value=-40, max_value=60, expected_interval_s=10)
-SETPOINT = Datapoint("setpoint", "actuator", "continuous_numeric", "Cel", min_value=5, max_value=30, example_value=21.0)
 
 
 @pytest.fixture(autouse=True)
@@ -41,53 +45,6 @@ def _root_logger_tells_all() -> Iterator[None]:
     root.setLevel(logging.INFO)
     yield
     root.setLevel(before)
-
-
-def settings_for(mosquitto: Mosquitto, folder: Path, **variables: str) -> ConnectorSettings:
-    given = {
-        "CONNECTOR_NAME": NAME,
-        "MQTT_BROKER_PORT": str(mosquitto.port),
-        "DATA_DIRECTORY": str(folder / "data"),
-        **variables,
-    }
-    return load(ConnectorSettings, given)
-
-
-def quick_reconnect(runtime: Runtime) -> Runtime:
-    runtime._bus.backoff.first_s, runtime._bus.backoff.longest_s = 0.05, 0.2
-    return runtime
-
-
-@contextlib.asynccontextmanager
-async def running(
-    connector: ScriptedConnector, settings: ConnectorSettings, clock: Clock = SYSTEM_CLOCK, *, settled: bool = True
-) -> AsyncIterator[Runtime]:
-    runtime = quick_reconnect(Runtime(connector, settings, clock))
-    task = asyncio.create_task(in_service(settings.name, runtime.run))
-    try:
-        async with asyncio.timeout(SOON):
-            await runtime._bus.wait_connected()
-            await connector.running.wait()
-            while settled and runtime._commands.in_gap:  # the first things after a connect are not done yet
-                await asyncio.sleep(0)
-        yield runtime
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-    assert task.cancelled(), f"the connector ended by itself: {task.exception()}"
-
-
-async def pass_time(clock: VirtualClock) -> None:
-    """Wait for others in real time, while virtual time goes faster."""
-    await clock.advance(0.25)
-    await asyncio.sleep(0.01)
-
-
-async def passing(clock: VirtualClock, condition: Callable[[], Any]) -> None:
-    """Let time pass until a condition holds."""
-    async with asyncio.timeout(SOON):
-        while not condition():
-            await pass_time(clock)
 
 
 def bad_messages(kind: str) -> float:
@@ -256,6 +213,26 @@ async def test_values_that_are_none_are_left_out_and_the_rest_arrives(mosquitto:
         assert connector.entered == 1
 
 
+async def test_a_raw_message_that_is_no_json_is_counted_and_its_values_arrive(
+    mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    connector = ScriptedConnector()
+    settings = settings_for(mosquitto, tmp_path, SEND_RAW_MESSAGE_TO_DB="TRUE")
+    name = "wattbus_bad_raw_messages_total"
+    before = metrics.REGISTRY.get_sample_value(name, {"service": NAME}) or 0.0
+    async with running(connector, settings), plain_client(mosquitto.port) as client:
+        wrongs = [b"x", float("nan"), float("inf"), "\ud800", {1: 2}, {"\ud800": 1}, {b"k": 1}, object()]
+        for n, wrong in enumerate(wrongs):
+            connector.read({"n": n, "wrong": wrong})
+        connector.read({"n": 8})
+        assert [message["values"]["n"] for message in await client.messages("meter/values", 9)] == list(range(9))
+        [raw] = await client.messages("meter/raw_message_to_db", 1)
+        assert raw["raw_message"]["values"] == {"n": 8}
+        assert connector.entered == 1
+    assert metrics.REGISTRY.get_sample_value(name, {"service": NAME}) == before + 8
+    assert caplog.text.count("is not published (1 so far): b'x' at values.wrong is no JSON") == 1
+
+
 # -- the datapoint map
 
 
@@ -399,23 +376,6 @@ async def test_log_records_are_published(mosquitto: Mosquitto, tmp_path: Path) -
         assert "'nonsense' is no frame of ours" in record["msg"]
 
 
-async def test_two_processes_with_one_name_are_told_once_and_leave_each_other_time(
-    mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings = settings_for(mosquitto, tmp_path)
-    other = settings_for(mosquitto, tmp_path / "other")
-    async with (
-        running(ScriptedConnector(), settings, settled=False) as first,
-        running(ScriptedConnector(), other, settled=False) as second,
-        asyncio.timeout(SOON),
-    ):
-        while max(first._bus.backoff.first_s, second._bus.backoff.first_s) < 60:
-            await asyncio.sleep(0.01)
-    told = [record.message for record in caplog.records if "another service is running under" in record.message]
-    assert 1 <= len(told) <= 2
-    assert len(set(told)) == len(told), "each of them says it once"
-
-
 async def test_a_restart_is_no_twin(mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         async with running(ScriptedConnector(), settings_for(mosquitto, tmp_path)) as runtime:
@@ -532,7 +492,7 @@ async def plain_history(port: int) -> AsyncIterator[PlainHistory]:
 async def test_a_broker_killed_twice_and_back_without_its_state_costs_nothing(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    connector = ScriptedConnector(ROOM, SETPOINT)
+    connector = ScriptedConnector(replace(ROOM, expected_interval_s=None), SETPOINT)  # it may be silent at the end
     clock = VirtualClock()
     numbers = count(1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from wattbus.errors import ConfigError
 from wattbus.settings import ConnectorSettings, Settings, from_environment, load, read_env_file, unknown_variables
@@ -18,8 +18,17 @@ class Register(BaseModel):
     unit: int = 1
 
 
+class Whole(BaseModel):
+    registers: dict[int, Register] = Field(default_factory=dict)
+    on: str = ""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class Example(ConnectorSettings):
     registers: dict[str, list[Register]] = Field(default_factory=dict)
+    by_number: dict[int, Register] = Field(default_factory=dict)
+    whole: Whole = Whole()
 
 
 def loaded(**variables: str) -> Example:
@@ -76,6 +85,29 @@ def test_structures_may_be_json_or_yaml(text: str) -> None:
     assert loaded(REGISTERS=text).registers == {"input": [Register(address=3), Register(address=4, unit=2)]}
 
 
+@pytest.mark.parametrize("text", ['{"8": {"address": 3}}', "8: {address: 3}", "{8: {address: 3}}", "'8': {address: 3}"])
+def test_keys_of_yaml_are_text_as_in_json(text: str) -> None:
+    assert loaded(BY_NUMBER=text).by_number == {8: Register(address=3)}
+
+
+def test_a_model_takes_yaml_whose_keys_are_no_text() -> None:
+    """pydantic-settings trips over such keys when the setting's type is a model."""
+    assert fault(WHOLE="1: 2") == "WHOLE.1: Extra inputs are not permitted"
+    whole = loaded(WHOLE="registers: {8: {address: 3}}\non: 'yes'").whole
+    assert whole == Whole(registers={8: Register(address=3)}, on="yes"), "`on` is a key like any other"
+    assert fault(WHOLE="? [1, 2]\n: 3") == "WHOLE: a key must be text (line 1, column 3)"
+
+
+def test_a_key_that_is_there_twice_is_no_key_that_is_lost() -> None:
+    assert (
+        fault(BY_NUMBER="8: {address: 3}\n8: {address: 4}")
+        == "BY_NUMBER: the key '8' is there twice (line 2, column 1)"
+    )
+    assert fault(BY_NUMBER='{"8": {}, "8": {}}') == "BY_NUMBER: the key '8' is there twice (line 1, column 11)"
+    merged = "8: &first {address: 3, unit: 4}\n9: {<<: *first, address: 5}"
+    assert loaded(BY_NUMBER=merged).by_number[9] == Register(address=5, unit=4), "YAML's merge repeats on purpose"
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
@@ -83,6 +115,9 @@ def test_structures_may_be_json_or_yaml(text: str) -> None:
         ({"REGISTERS": '{"input": [{}]}'}, "REGISTERS.input[0].address is required"),
         ({"REGISTERS": '{"input": ['}, "REGISTERS: not valid JSON"),
         ({"REGISTERS": "a: b: c"}, "REGISTERS: neither JSON nor YAML (line 1, column 5)"),
+        ({"REGISTERS": "a: 2020-13-45"}, "REGISTERS: neither JSON nor YAML"),
+        ({"REGISTERS": "a: !!timestamp b"}, "REGISTERS: neither JSON nor YAML"),
+        ({"REGISTERS": "[" * 1_500}, "REGISTERS: not valid JSON"),
         ({"MQTT_BROKER_PORT": "99999"}, "MQTT_BROKER_PORT: "),
         ({"CONNECTOR_NAME": "Not This/One"}, "CONNECTOR_NAME: use lower case letters"),
         ({"CONNECTOR_NAME": ""}, "CONNECTOR_NAME"),

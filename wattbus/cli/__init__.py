@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
-from wattbus import __version__
+from wattbus import __version__, journal
 from wattbus.cli.check import add as add_check
 from wattbus.cli.datapoints import add as add_datapoints
 from wattbus.cli.decode import add as add_decode
@@ -34,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(parsed.execute(parsed))
     except ConfigError as error:
+        level = journal.prefix(logging.ERROR) if journal.is_journal(sys.stderr) else ""
         for line in str(error).splitlines():
-            print(f"wattbus: {line}", file=sys.stderr)
+            print(f"{level}wattbus: {line}", file=sys.stderr)
         return WRONG_SETTINGS
     except KeyboardInterrupt:
         return 130

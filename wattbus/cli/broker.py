@@ -102,8 +102,15 @@ async def _start(broker: Mosquitto, directory: Path) -> None:
             "set MQTT_BROKER_HOST=127.0.0.1, too"
         )
     await broker.start()
-    (directory / "pid").write_text(f"{broker.pid}\n", encoding="utf-8")
-    (directory / "port").write_text(f"{broker.port}\n", encoding="utf-8")
+    _note(directory / "pid", broker.pid)
+    _note(directory / "port", broker.port)
+
+
+def _note(file: Path, number: int | None) -> None:
+    """Write a number that is read whole at any moment, also by whoever comes after we were killed here."""
+    new = file.with_suffix(".new")
+    new.write_text(f"{number}\n", encoding="utf-8")
+    new.replace(file)
 
 
 def _is_free(port: int) -> bool:

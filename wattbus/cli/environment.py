@@ -43,13 +43,18 @@ def load_settings(service: Service, variables: Variables) -> ServiceSettings:
 
 
 def placeholders(settings_class: type[Settings], given: dict[str, str], *, objects: bool = False) -> dict[str, str]:
-    """Something for required text and numbers that are not set; with `objects`, {} for all others."""
+    """Something for required text and numbers that are not set; with `objects`, {} for all others.
+
+    A text whose validator does not take any word declares one that it takes: `Field(examples=[…])`.
+    """
     present = {name.upper() for name, value in given.items() if value}
     made = {}
     for name, field in settings_class.model_fields.items():
         if not field.is_required() or present & {name.upper(), f"{name.upper()}_FILE"}:
             continue
         text = PLACEHOLDERS.get(field.annotation, "{}" if objects else "")
+        if field.annotation is str and field.examples:
+            text = str(field.examples[0])
         if text:
             made[name.upper()] = text
     return made

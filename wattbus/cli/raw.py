@@ -22,7 +22,8 @@ def add(commands: Commands) -> None:
         "Without CONNECTOR: list the connectors that have raw messages. With it: print them in time order, one JSON\n"
         "line each, as they are on …/raw_message_to_db. Times are ISO 8601 (without a zone: this machine's) or\n"
         "milliseconds since 1970. The database comes from --database, else from DATABASE_URL and DATA_DIRECTORY in\n"
-        "the environment over .env; raw_db may go on writing to it.",
+        "the environment over .env; raw_db may go on writing to it. A password is better there than in --database,\n"
+        "which others on this machine can see.",
         "  wattbus raw\n"
         "  wattbus raw heatpump --from 2026-01-31T06:00 --to 2026-01-31T07:00 | wattbus decode modbus_tcp\n"
         "  wattbus raw heatpump --last 5 --database /var/lib/wattbus/raw.db",

@@ -9,6 +9,7 @@ from wattbus import __version__, services
 from wattbus.cli.commands import Commands, add_env_file, command
 from wattbus.cli.environment import load_settings, read_variables
 from wattbus.cli.process import health_served, run_process
+from wattbus.errors import StopAsked
 from wattbus.service import in_service, supervise
 from wattbus.services import Service
 from wattbus.settings import ServiceSettings
@@ -47,4 +48,7 @@ async def _serve(service: Service, settings: ServiceSettings) -> None:
 
     async with health_served(settings) as address:
         log.info("%s runs as %s, Wattbus %s%s", service.name, name, __version__, address and f", health on {address}")
-        await in_service(name, work)
+        try:
+            await in_service(name, work)
+        except StopAsked as reason:
+            log.warning("%s ends: %s", name, reason)

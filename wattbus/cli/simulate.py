@@ -41,7 +41,8 @@ def execute(arguments: argparse.Namespace) -> int:
     configure_logging(settings.level)
 
     def started(host: str, port: int) -> None:
-        print(f"the simulated device listens on {host}:{port}; Ctrl-C ends it", flush=True)
+        where = f"listens on {host}:{port}" if port else f"is {host}"  # a serial device is a path
+        print(f"the simulated device {where}; Ctrl-C ends it", flush=True)
 
     try:
         run_process(lambda: simulator.simulate(settings, arguments.host, arguments.port, started))

@@ -15,13 +15,17 @@ from wattbus.cli.broker import embedded_broker, only_user, remembered_port
 from wattbus.cli.commands import Commands, command
 from wattbus.cli.process import health_served, run_process
 from wattbus.cli.suite import Member, Suite, read_suite
-from wattbus.errors import ConfigError
+from wattbus.cli.systemd import Reports
+from wattbus.errors import ConfigError, StopAsked
+from wattbus.notify import Notifier
 from wattbus.service import SERVICE, configure_logging, in_service, supervise
 
 log = logging.getLogger(__name__)
 
 SERVICES_END_S = 8.0
 BROKER_ENDS_S = 12.0
+
+NOBODY = Notifier()
 
 Started = Callable[[Suite, str], None]
 
@@ -44,12 +48,21 @@ def add(commands: Commands) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    run_directory(arguments.directory, summary)
+    notifier = Notifier.taken_from(os.environ)
+    try:
+        run_directory(arguments.directory, summary, notifier=notifier)
+    except ConfigError as error:
+        notifier.tell(STATUS=str(error))
+        raise
+    finally:
+        notifier.close()
     return 0
 
 
-def run_directory(directory: Path, started: Started, seconds: float | None = None) -> None:
+def run_directory(directory: Path, started: Started, seconds: float | None = None, notifier: Notifier = NOBODY) -> None:
     """Run the services of a folder until told to end, or for some seconds; `started` is called when they start.
+
+    `notifier` is told how they are.
 
     Raises ConfigError before anything is contacted, or when the last service gave up because of its settings.
     """
@@ -59,16 +72,21 @@ def run_directory(directory: Path, started: Started, seconds: float | None = Non
         log.warning("%s", remark)
     os.chdir(suite.directory)
     with only_user(suite.common.data_directory):
-        run_process(lambda: _serve(suite, started, seconds), grace_s=SERVICES_END_S + BROKER_ENDS_S)
+        run_process(lambda: _serve(suite, started, seconds, notifier), grace_s=SERVICES_END_S + BROKER_ENDS_S)
 
 
-async def _serve(suite: Suite, started: Started, seconds: float | None) -> None:
+async def _serve(suite: Suite, started: Started, seconds: float | None, notifier: Notifier) -> None:
     async with health_served(suite.common) as address, _broker(suite):
         tasks = [asyncio.create_task(_run(member), name=member.name) for member in suite.members]
+        reports = Reports(notifier, [member.name for member in suite.members])
+        reporting = asyncio.create_task(supervise("reports", reports.run, forever=notifier.listens), name="reports")
         started(suite, address)
         try:
             await asyncio.wait(tasks, timeout=seconds)
         finally:
+            reporting.cancel()
+            await asyncio.wait({reporting})
+            notifier.tell(STOPPING=1, STATUS="stopping")
             for task in tasks:
                 task.cancel()
             _, late = await asyncio.wait(tasks, timeout=SERVICES_END_S)
@@ -85,7 +103,7 @@ def _broker(suite: Suite) -> contextlib.AbstractAsyncContextManager[None]:
 
 
 async def _run(member: Member) -> None:
-    """Until cancelled. A service that finds its settings wrong only now ends alone; the others go on."""
+    """Until cancelled. A service that finds its settings wrong only now, or is told to end, ends alone."""
 
     async def work() -> None:
         await supervise("service", lambda: member.service.run(member.settings))
@@ -96,6 +114,8 @@ async def _run(member: Member) -> None:
         fault = f"{member.file}: {error}"
         log.error("it ends, the other services go on: %s", fault)
         health.of(member.name).ready("settings", lambda: fault)
+    except StopAsked as reason:
+        log.warning("%s ends, the other services go on: %s", member.name, reason)
 
 
 class _OwnLevels(logging.Filter):

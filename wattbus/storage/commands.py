@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import Table, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.records import Outcome, Plan, PlanKind, Written
 from wattbus.storage.schema import outcomes, schedules, setpoints
-from wattbus.storage.values import to_text
+from wattbus.storage.values import storable, to_text
 
 PLANS: dict[PlanKind, Table] = {"setpoint": setpoints, "schedule": schedules}
 
 
 async def write_plan(connection: AsyncConnection, plan: Plan, id_of: Callable[[str], int]) -> Written:
     """Keyed (datapoint, timestamp); the later written of two different ones wins."""
-    table, items = PLANS[plan.kind], to_text(plan.items)
-    where = (table.c.datapoint == id_of(plan.topic), table.c.time == plan.timestamp_ms)
-    present = (await connection.execute(select(table.c["items"]).where(*where))).scalar()
-    if present is None:
-        row = {"datapoint": id_of(plan.topic), "time": plan.timestamp_ms, "items": items}
-        await connection.execute(insert(table).values(row))
+    table, datapoint, items = PLANS[plan.kind], id_of(plan.topic), to_text(plan.items)
+    new = text(f"INSERT INTO {table.name} (datapoint, time, items) VALUES (:datapoint, :time, :items)"
+               " ON CONFLICT DO NOTHING")  # fmt: skip
+    row = {"datapoint": datapoint, "time": plan.timestamp_ms, "items": items}
+    if (await connection.execute(new, row)).rowcount:
         return Written(rows=1)
-    if present == items:
-        return Written(redelivered=1)
-    await connection.execute(update(table).where(*where).values(items=items))
-    return Written(conflicts=1)
+    different = (table.c.datapoint == datapoint, table.c.time == plan.timestamp_ms, table.c["items"] != items)
+    changed = await connection.execute(update(table).where(*different).values(items=items))
+    return Written(conflicts=1) if changed.rowcount else Written(redelivered=1)
 
 
 async def write_outcome(connection: AsyncConnection, outcome: Outcome, id_of: Callable[[str], int]) -> Written:
@@ -36,11 +34,14 @@ async def write_outcome(connection: AsyncConnection, outcome: Outcome, id_of: Ca
         "time": outcome.timestamp_ms,
         "outcome": outcome.outcome,
         "value": to_text(outcome.value),
-        "detail": outcome.detail,
-        "command_id": outcome.command_id,
+        "detail": storable(outcome.detail),
+        "command_id": storable(outcome.command_id) if outcome.command_id else outcome.command_id,
         "command_time": outcome.command_timestamp_ms,
     }
-    same = [outcomes.c[name].is_not_distinct_from(value) for name, value in row.items()]
+    same = [
+        outcomes.c[name].is_not_distinct_from(value) if outcomes.c[name].nullable else outcomes.c[name] == value
+        for name, value in row.items()
+    ]
     if (await connection.execute(select(func.count()).select_from(outcomes).where(*same))).scalar_one():
         return Written(redelivered=1)
     await connection.execute(insert(outcomes).values(row))

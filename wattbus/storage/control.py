@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.edit_tables import controlled_datapoints, controllers
 from wattbus.storage.edits import Identity
-from wattbus.storage.engine import SqliteEngine
+from wattbus.storage.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Control:
     Those that write raise BatchRefused when a name, a topic or an actuator is taken, or when the controller is gone.
     """
 
-    def __init__(self, engine: SqliteEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def controllers(self) -> list[StoredController]:

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Table, delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.jsontext import JsonValue
 from wattbus.storage.commands import PLANS, write_plan
-from wattbus.storage.engine import SqliteEngine
-from wattbus.storage.levels import Levels, Row
+from wattbus.storage.engine import Engine
+from wattbus.storage.layout import Layout, Row
 from wattbus.storage.records import Plan, PlanKind, Written
-from wattbus.storage.schema import history, recent
 from wattbus.storage.values import to_columns
 
 
 class Corrections:
-    """Changes history of one SQLite file. Every method raises DatabaseAway.
+    """Changes history of one database. Every method raises DatabaseAway.
 
     The first of two numbers is how many were new, the second how many were there already.
     """
 
-    def __init__(self, engine: SqliteEngine) -> None:
+    def __init__(self, engine: Engine, layout: Layout) -> None:
         self._engine = engine
+        self._layout = layout
 
     async def put_values(self, datapoint: int, values: Mapping[int, JsonValue]) -> tuple[int, int]:
         """Write values by their timestamps (ms). Raises Unstorable when one of them is no JSON value."""
         rows: list[Row] = [(time, datapoint, *to_columns(value), None) for time, value in values.items()]
 
         async def work(connection: AsyncConnection) -> Written:
-            return await Levels().insert(connection, rows)
+            return await self._layout.insert(connection, rows)
 
         return _counts(await self._engine.write(work))
 
     async def delete_value(self, datapoint: int, timestamp_ms: int) -> bool:
         """Whether it was there."""
-        return await self._delete((recent, history), datapoint, timestamp_ms)
+        return await self._delete(self._layout.tables, datapoint, timestamp_ms)
 
     async def put_plans(self, kind: PlanKind, datapoint: int, plans: Mapping[int, JsonValue]) -> tuple[int, int]:
         """Write setpoints or schedules by their timestamps (ms)."""
@@ -53,7 +53,7 @@ class Corrections:
         """Whether it was there."""
         return await self._delete((PLANS[kind],), datapoint, timestamp_ms)
 
-    async def _delete(self, tables: tuple[Table, ...], datapoint: int, timestamp_ms: int) -> bool:
+    async def _delete(self, tables: Sequence[Table], datapoint: int, timestamp_ms: int) -> bool:
         async def work(connection: AsyncConnection) -> bool:
             gone = 0
             for table in tables:

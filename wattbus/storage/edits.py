@@ -13,8 +13,10 @@ from wattbus.connector import DatapointType
 from wattbus.jsontext import JsonValue
 from wattbus.storage import bulk
 from wattbus.storage.edit_tables import datapoint_edits
-from wattbus.storage.engine import SqliteEngine
-from wattbus.storage.values import from_text, to_text
+from wattbus.storage.engine import Engine
+from wattbus.storage.locks import alone_with_datapoints
+from wattbus.storage.schema import datapoints
+from wattbus.storage.values import from_text, storable, to_text
 
 
 class Identity(NamedTuple):
@@ -35,9 +37,9 @@ class DatapointEdit:
 
 
 class Edits:
-    """Reads and writes edits of one SQLite file. Every method raises DatabaseAway."""
+    """Reads and writes edits of one database. Every method raises DatabaseAway."""
 
-    def __init__(self, engine: SqliteEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def load(self) -> dict[Identity, DatapointEdit]:
@@ -77,15 +79,21 @@ class Edits:
         What is there stays as it is, also under the topic's id: history keeps all of it in memory, and gives what it
         recorded under a topic to the announced datapoint itself.
         """
-        with_topics = [(*identity, topic, True) for identity, topic in topics.items() if topic is not None]
-        with_keys = [(*identity, None, True) for identity in topics]
+        with_topics = [(*_stored(identity), topic, True) for identity, topic in topics.items() if topic is not None]
+        with_keys = [(*_stored(identity), None, True) for identity in topics]
 
         async def work(connection: AsyncConnection) -> None:
-            columns = "connector, type, key, topic, announced"
+            await alone_with_datapoints(connection)
+            columns = ("connector", "type", "key", "topic", "announced")
             for rows in (with_topics, with_keys):
-                await bulk.insert(connection, "datapoints", columns, rows, "ON CONFLICT DO NOTHING")
+                await bulk.insert(connection, datapoints, columns, rows, "ON CONFLICT DO NOTHING")
 
         await self._engine.write(work)
+
+
+def _stored(identity: Identity) -> Identity:
+    """As history writes it."""
+    return identity._replace(key=storable(identity.key))
 
 
 def _is(identity: Identity) -> list[Any]:

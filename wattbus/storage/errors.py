@@ -9,6 +9,10 @@ from sqlalchemy import exc
 
 from wattbus.errors import WattbusError
 
+# Classes of PostgreSQL's error codes that speak of the data itself (manual, appendix A): cardinality, data,
+# constraint, a limit of the program (a key too long for an index).
+_NEVER_FITS = ("21", "22", "23", "54")
+
 
 class DatabaseAway(WattbusError):  # noqa: N818 - a state of the world, as LinkDown
     """Away, locked, full, read-only or broken: nothing of the transaction was kept, trying again may help."""
@@ -25,10 +29,27 @@ def plain_errors() -> Iterator[None]:
         yield
     except (exc.IntegrityError, exc.DataError, OverflowError, UnicodeError) as error:
         raise BatchRefused(_first_line(error)) from error
-    except (exc.DBAPIError, exc.TimeoutError, exc.InvalidRequestError, OSError) as error:
+    except exc.DBAPIError as error:
+        raise (BatchRefused if _speaks_of_the_data(error) else DatabaseAway)(_first_line(error)) from error
+    except (exc.TimeoutError, exc.InvalidRequestError, OSError) as error:
         raise DatabaseAway(_first_line(error)) from error
+
+
+def _speaks_of_the_data(error: exc.DBAPIError) -> bool:
+    """By PostgreSQL's error code; without one it is the driver's own, a ValueError when a value does not fit."""
+    code = getattr(error.orig, "sqlstate", None)
+    if code is not None:
+        return never_fits(str(code))
+    return isinstance(getattr(error.orig, "__cause__", None), ValueError)
+
+
+def never_fits(code: str | None) -> bool:
+    """Whether one of PostgreSQL's error codes speaks of the data itself."""
+    return code is not None and code.startswith(_NEVER_FITS)
 
 
 def _first_line(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
+    if isinstance(cause, TimeoutError) and not str(cause):
+        return "it does not answer"
     return (str(cause) or type(cause).__name__).splitlines()[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -9,6 +12,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from wattbus.errors import ConfigError
+
+_MIGRATING: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+
+
+def one_migration_at_a_time() -> asyncio.Lock:
+    """Alembic keeps what it works on in the module: several services in one process would mix up their databases.
+
+    Processes are kept apart by the database: its file's lock, or a lock that a transaction takes first.
+    """
+    return _MIGRATING.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def migrate(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     CompoundSelect,
     Double,
@@ -20,7 +21,6 @@ from sqlalchemy import (
     cast,
     func,
     literal,
-    or_,
     select,
     union_all,
 )
@@ -31,6 +31,11 @@ from wattbus.storage.records import PlanKind, Span, StoredDatapoint, StoredOutco
 from wattbus.storage.schema import datapoints, outcomes
 from wattbus.storage.store import Aggregate
 from wattbus.storage.values import from_columns, from_text
+
+LARGE = 1e290  # of numbers below it no database can store enough for their sum to overflow
+SCALE = 2.0**64
+LONGEST_NUMBER = 308  # characters that are a double for sure; the one longer integer that still is one is not worth it
+IDS_PER_QUERY = 10_000  # the number of parameters is limited
 
 
 class Queries:
@@ -62,10 +67,13 @@ class Queries:
     ) -> dict[int, StoredValue]:
         """By level: where the newest row of each datapoint lies is one look at the index, or one pass over recent."""
         newest: dict[int, StoredValue] = {}
-        for table in self._levels:
-            for datapoint, value in (await _newest_in(connection, table, wanted, span)).items():
-                if datapoint not in newest or value.timestamp_ms > newest[datapoint].timestamp_ms:
-                    newest[datapoint] = value
+        ids = list(wanted)
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            for table in self._levels:
+                found = await _newest_in(connection, table, set(ids[start : start + IDS_PER_QUERY]), span)
+                for datapoint, value in found.items():
+                    if datapoint not in newest or value.timestamp_ms > newest[datapoint].timestamp_ms:
+                        newest[datapoint] = value
         return newest
 
     async def aggregate(
@@ -73,7 +81,8 @@ class Queries:
     ) -> list[StoredValue]:
         rows = self._rows(datapoint, span).subquery()
         # The remainder of a negative time is negative; intervals before 1970 must begin at their start too.
-        start = rows.c.time - ((rows.c.time % interval_ms) + interval_ms) % interval_ms
+        interval = literal(interval_ms, BigInteger)
+        start = rows.c.time - ((rows.c.time % interval) + interval) % interval
         if function == "last":
             ends = select(func.max(rows.c.time)).group_by(start).scalar_subquery()
             found = await connection.execute(
@@ -82,10 +91,8 @@ class Queries:
                 .order_by(start)
             )
             return [_value(*row) for row in found]
-        results = await connection.execute(
-            select(start, _aggregate(function, rows.c.number, rows.c.other)).group_by(start).order_by(start)
-        )
-        return [StoredValue(bucket, _finite(result)) for bucket, result in results]
+        results = select(start, *_aggregate(function, rows.c.number, rows.c.other)).group_by(start).order_by(start)
+        return [StoredValue(bucket, _result(*parts)) for bucket, *parts in await connection.execute(results)]
 
 
 async def known_datapoints(connection: AsyncConnection) -> list[StoredDatapoint]:
@@ -147,21 +154,41 @@ async def _newest_in(
     }
 
 
-def _aggregate(function: Aggregate, number: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+def _aggregate(function: Aggregate, number: ColumnElement[Any], other: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """The columns that `_result` makes one of."""
     if function == "count":
-        return func.count()
-    # Integers beyond 2^53 lie beside the numbers, as JSON text: the only such text that begins with a digit or minus.
-    digit_first = or_(other.between(literal("0"), literal("9~")), other.like("-%"))
-    any_number = case((number.is_not(None), number), (digit_first, cast(other, Double)), else_=None)
-    if function == "avg":
-        return func.avg(any_number)
-    return func.min(any_number) if function == "min" else func.max(any_number)
+        return [func.count()]
+    any_number = _number(number, other)
+    if function == "min":
+        return [func.min(any_number)]
+    if function == "max":
+        return [func.max(any_number)]
+    # PostgreSQL ends a query whose sum overflows, and its avg() much earlier: large ones are summed scaled down.
+    is_large = func.abs(any_number) > LARGE
+    small, large = case((is_large, None), else_=any_number), case((is_large, any_number / SCALE), else_=None)
+    return [func.count(any_number), func.sum(small), func.sum(large)]
+
+
+def _number(number: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Integers beyond 2^53 lie beside the numbers, as JSON text: the only such text that begins with a digit or -."""
+    first = func.substr(other, 1, 1)
+    return case(
+        (number.is_not(None), number),
+        (and_(first.in_(list("-0123456789")), func.length(other) <= LONGEST_NUMBER), cast(other, Double)),
+        (first == "-", literal(-math.inf, Double)),
+        (first.in_(list("0123456789")), literal(math.inf, Double)),
+        else_=None,
+    )
+
+
+def _result(first: float | int | None, *sums: float | None) -> float | int | None:
+    """What the columns of `_aggregate` say. JSON has no word for what is beyond the largest double."""
+    result = first
+    if sums:
+        small, large = sums
+        result = (small or 0.0) / first + (large or 0.0) / first * SCALE if first else None
+    return result if result is None or math.isfinite(result) else None
 
 
 def _value(time: int, number: float | None, whole: int, other: str | None, quality: str | None) -> StoredValue:
     return StoredValue(time, from_columns(number, whole, other), quality)
-
-
-def _finite(result: float | int | None) -> float | int | None:
-    """An average of the largest doubles can overflow; JSON has no word for that."""
-    return result if result is None or math.isfinite(result) else None

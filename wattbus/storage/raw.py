@@ -98,3 +98,6 @@ class RawStore(RawReader, Protocol):
 
     async def bytes_used(self) -> int:
         """How much the raw messages occupy, estimated; other tables of the database do not count."""
+
+    async def oldest_ms(self) -> int | None:
+        """The time of the oldest raw message, None when there is none."""

@@ -6,28 +6,19 @@ shared file the pages are also history's.
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage.engine import SqliteEngine
-from wattbus.storage.pages import give_back
+from wattbus.storage.engine import Engine
 from wattbus.storage.records import Removed, Retention
 
 DAY_MS = 86_400_000
 ROWS_PER_STEP = 1_000
 LOWER_MARK = 0.95  # of the allowed bytes: how far a round by size goes
 
-# Bytes of a row of a file with pages of 4096, and of its index entry: rows that fit lie on a page as a whole, so that
-# two of 1,400 bytes fill one; larger ones go on to pages of their own. Measured within 10 %. Whoever changes this must
-# count all rows again in a migration.
-_LENGTH = "length(CAST(message AS BLOB))"
-COST = f"30 + CASE WHEN {_LENGTH} <= 4050 THEN 4096 / (4088 / ({_LENGTH} + 32)) ELSE {_LENGTH} + 400 END"
-
 _NUMBERS = text("SELECT id FROM raw_connectors WHERE messages > 0")
-_DELETE = text(
-    "DELETE FROM raw_messages WHERE id IN (SELECT id FROM raw_messages WHERE connector = :connector AND time < :cutoff"
-    f" ORDER BY time LIMIT :rows) RETURNING {COST}"
-)
 _DISCOUNT = text("UPDATE raw_connectors SET messages = messages - :number, bytes = bytes - :cost WHERE id = :connector")
 _BYTES = text("SELECT coalesce(sum(bytes), 0) FROM raw_connectors")
 # Up to here nobody has more than a step of messages, and everything that is newer stays.
@@ -37,13 +28,21 @@ _OLDEST_STEP = text(
     " (SELECT max(time) FROM raw_messages WHERE connector = raw_connectors.id)))"
     " FROM raw_connectors WHERE messages > 0"
 )
+_OLDEST = text(
+    "SELECT min((SELECT min(time) FROM raw_messages WHERE connector = raw_connectors.id)) FROM raw_connectors"
+)
 
 
-class RawRetainer:
-    """Removes old raw messages of one SQLite file."""
+class RawSteppingRetainer:
+    """Removes old raw messages with `delete`: of one `:connector`, before `:cutoff`, at most `:rows`.
 
-    def __init__(self, engine: SqliteEngine) -> None:
+    It returns what each of them counted for. `give_back` shrinks what became empty.
+    """
+
+    def __init__(self, engine: Engine, delete: TextClause, give_back: Callable[[Engine], Awaitable[None]]) -> None:
         self._engine = engine
+        self._delete = delete
+        self._give_back = give_back
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
         by_age = by_size = 0
@@ -51,12 +50,17 @@ class RawRetainer:
             by_age = await self._remove_before(now_ms - int(retention.oldest_days * DAY_MS))
         if retention.most_bytes is not None:
             by_size = await self._remove_beyond(retention.most_bytes)
-        await give_back(self._engine)
+        await self._give_back(self._engine)
         return Removed(by_age, by_size, await self.bytes_used())
 
     async def bytes_used(self) -> int:
         async with self._engine.reading() as connection:
             return int((await connection.execute(_BYTES)).scalar_one())
+
+    async def oldest_ms(self) -> int | None:
+        async with self._engine.reading() as connection:
+            oldest: int | None = (await connection.execute(_OLDEST)).scalar()
+            return oldest
 
     async def _remove_beyond(self, most_bytes: int) -> int:
         removed = 0
@@ -84,7 +88,7 @@ class RawRetainer:
     async def _step(self, connector: int, cutoff: int) -> int:
         async def work(connection: AsyncConnection) -> int:
             parameters = {"connector": connector, "cutoff": cutoff, "rows": ROWS_PER_STEP}
-            costs = (await connection.execute(_DELETE, parameters)).scalars().all()
+            costs = (await connection.execute(self._delete, parameters)).scalars().all()
             if costs:
                 change = {"connector": connector, "number": len(costs), "cost": sum(costs)}
                 await connection.execute(_DISCOUNT, change)

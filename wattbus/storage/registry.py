@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.connector import DatapointType
 from wattbus.storage import bulk
+from wattbus.storage.locks import alone_with_datapoints
 from wattbus.storage.records import Announcement
 from wattbus.storage.schema import datapoints
 from wattbus.storage.unite import unite
+from wattbus.storage.values import storable
 
 
 @dataclass(slots=True)
@@ -34,7 +36,8 @@ class Known:
 class Registry:
     """Ids of datapoints. Changes are made within a writer's transaction; after a rollback call `load()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, values: Sequence[Table]) -> None:
+        self._values = values  # the tables in which values lie
         self._by_topic: dict[str, Known] = {}
         self._by_key: dict[tuple[str, str, str], Known] = {}
         self._sensors: dict[str, dict[str, int]] = defaultdict(dict)  # connector → key → id: the hot path
@@ -58,8 +61,10 @@ class Registry:
 
     async def add_sensors(self, connection: AsyncConnection, wanted: Iterable[tuple[str, str]]) -> None:
         """Make datapoints for these (connector, key) of readings."""
-        rows = [(connector, "sensor", key, None, True) for connector, key in dict.fromkeys(wanted)]
-        await self._insert(connection, rows)
+        keys = {(connector, key): storable(key) for connector, key in wanted}
+        await self._insert(connection, [(connector, "sensor", key, None, True) for (connector, _), key in keys.items()])
+        for (connector, sent), key in keys.items():
+            self._sensors[connector][sent] = self._sensors[connector][key]
 
     async def add_topics(self, connection: AsyncConnection, wanted: Iterable[tuple[str, str, DatapointType]]) -> None:
         """Make datapoints for these (connector, topic, likely type), unless the topic's id is a known key.
@@ -90,7 +95,8 @@ class Registry:
     async def announce(self, connection: AsyncConnection, announcements: Iterable[Announcement]) -> None:
         """Let each topic stand for the datapoint that its connector says."""
         new = []
-        for told in announcements:
+        for announced in announcements:
+            told = replace(announced, key=storable(announced.key))
             by_topic = self._by_topic.get(told.topic)
             by_key = self._by_key.get((told.connector, told.type, told.key))
             if by_topic is None and by_key is None:
@@ -108,7 +114,8 @@ class Registry:
             by_key = None
         if by_topic is not None and by_topic is not by_key:
             if not by_topic.announced and by_key is not None:
-                await unite(connection, by_topic.id, by_key.id)
+                await alone_with_datapoints(connection)
+                await unite(connection, self._values, by_topic.id, by_key.id)
                 await self._remove(connection, by_topic)
             elif by_topic.announced:
                 await self._change(connection, by_topic, topic=None)  # the topic stands for something else now
@@ -122,10 +129,14 @@ class Registry:
     async def _insert(
         self, connection: AsyncConnection, rows: Sequence[tuple[str, str, str, str | None, bool]]
     ) -> None:
-        if rows:
-            columns = "connector, type, key, topic, announced"
-            await bulk.insert(connection, "datapoints", columns, rows, "ON CONFLICT DO NOTHING")
-            await self._load_new(connection)
+        if not rows:
+            return
+        await alone_with_datapoints(connection)
+        columns = ("connector", "type", "key", "topic", "announced")
+        await bulk.insert(connection, datapoints, columns, rows, "ON CONFLICT DO NOTHING")
+        await self._load_new(connection)
+        if any(row[:3] not in self._by_key and row[3] not in self._by_topic for row in rows):
+            await self.load(connection)  # somebody else has changed what we remember
 
     async def _load_new(self, connection: AsyncConnection) -> None:
         rows = await connection.execute(select(datapoints).where(datapoints.c.id > self._newest))
@@ -135,6 +146,7 @@ class Registry:
 
     async def _change(self, connection: AsyncConnection, known: Known, **columns: object) -> None:
         self._drop(known)
+        await alone_with_datapoints(connection)
         await connection.execute(update(datapoints).where(datapoints.c.id == known.id).values(**columns))
         for name, value in columns.items():
             setattr(known, name, value)
@@ -142,6 +154,7 @@ class Registry:
 
     async def _remove(self, connection: AsyncConnection, known: Known) -> None:
         self._drop(known)
+        await alone_with_datapoints(connection)
         await connection.execute(delete(datapoints).where(datapoints.c.id == known.id))
         self._newest = min(self._newest, known.id - 1)  # SQLite gives the highest id out again
 

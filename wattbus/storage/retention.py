@@ -1,17 +1,19 @@
-"""Keep the file within its bounds: what is too old goes, then the oldest of what is too much.
+"""Keep the values within their bounds: what is too old goes, then the oldest of what is too much.
 
 All of it in small transactions, so that the writer of values never waits long.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import TextClause, text
+from collections.abc import Awaitable, Callable, Sequence
+
+from sqlalchemy import Table, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage import sessions
-from wattbus.storage.engine import SqliteEngine
-from wattbus.storage.pages import bytes_in_use, give_back
+from wattbus.storage.engine import Engine
 from wattbus.storage.records import Removed, Retention
+from wattbus.storage.schema import recent
 
 DAY_MS = 86_400_000
 ROWS_PER_STEP = 5_000  # some 20 ms of the writer's time
@@ -40,20 +42,29 @@ _DELETE_FEW = (
     ),
     text("DELETE FROM outcomes WHERE time < :cutoff"),
 )
-_BOUNDS = text(
-    "SELECT min(oldest), max(newest) FROM ("
-    " SELECT (SELECT min(time) FROM history WHERE datapoint = id) AS oldest,"
+_BOUNDS_OF_HISTORY = (
+    "SELECT (SELECT min(time) FROM history WHERE datapoint = id) AS oldest,"
     " (SELECT max(time) FROM history WHERE datapoint = id) AS newest FROM datapoints"
-    " UNION ALL SELECT min(time), max(time) FROM recent)"
 )
-_RAW_BYTES = text("SELECT coalesce(sum(bytes), 0) FROM raw_connectors")
+_BOUNDS_OF_RECENT = "SELECT min(time), max(time) FROM recent"
 
 
-class Retainer:
-    """Removes old rows of one SQLite file."""
+class SteppingRetainer:
+    """`Retainer` that deletes rows, in steps. `bytes_in_use` counts bytes, `give_back` shrinks what became empty."""
 
-    def __init__(self, engine: SqliteEngine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tables: Sequence[Table],
+        bytes_in_use: Callable[[AsyncConnection], Awaitable[int]],
+        give_back: Callable[[Engine], Awaitable[None]],
+    ) -> None:
         self._engine = engine
+        self._bytes_in_use = bytes_in_use
+        self._give_back = give_back
+        self._has_recent = recent in tables
+        bounds = " UNION ALL ".join([_BOUNDS_OF_HISTORY, *([_BOUNDS_OF_RECENT] if self._has_recent else [])])
+        self._bounds = text(f"SELECT min(oldest), max(newest) FROM ({bounds}) AS bounds")
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
         by_age = by_size = 0
@@ -61,16 +72,21 @@ class Retainer:
             by_age = await self._remove_before(now_ms - int(retention.oldest_days * DAY_MS))
         if retention.most_bytes is not None:
             by_size = await self._remove_beyond(retention.most_bytes)
-        forgotten = now_ms - int(retention.sessions_days * DAY_MS)
-        await self._engine.write(lambda connection: sessions.prune(connection, forgotten))
-        await give_back(self._engine)
+        await forget_sessions(self._engine, retention, now_ms)
+        await self._give_back(self._engine)
         return Removed(by_age, by_size, await self.bytes_used())
 
     async def bytes_used(self) -> int:
-        """In bytes; neither pages that are free for reuse count nor raw messages, which have a bound of their own."""
         async with self._engine.reading() as connection:
-            raw = (await connection.execute(_RAW_BYTES)).scalar_one()
-            return max(0, await bytes_in_use(connection) - int(raw))
+            return await self._bytes_in_use(connection)
+
+    async def oldest_ms(self) -> int | None:
+        return (await self._oldest_and_newest())[0]
+
+    async def _oldest_and_newest(self) -> tuple[int | None, int | None]:
+        async with self._engine.reading() as connection:
+            oldest, newest = (await connection.execute(self._bounds)).one()
+        return oldest, newest
 
     async def _remove_beyond(self, most_bytes: int) -> int:
         """Remove the oldest rows. Their share of the bytes is estimated by their share of the time, again and again."""
@@ -78,9 +94,8 @@ class Retainer:
         used = await self.bytes_used()
         wanted = most_bytes * LOWER_MARK if used > most_bytes else most_bytes
         for _ in range(MOST_ROUNDS):
-            async with self._engine.reading() as connection:
-                oldest, newest = (await connection.execute(_BOUNDS)).one()
-            if used <= wanted or oldest is None or oldest == newest:
+            oldest, newest = await self._oldest_and_newest()
+            if used <= wanted or oldest is None or newest is None or oldest == newest:
                 break
             share = min(0.5, max(0.001, (used - wanted) / used))
             removed += await self._remove_before(oldest + int((newest - oldest) * share) + 1)
@@ -93,21 +108,31 @@ class Retainer:
         removed = 0
         for datapoint in old:
             removed += await self._in_steps(_DELETE_FROM_HISTORY, {"cutoff": cutoff, "datapoint": datapoint})
-        removed += await self._in_steps(_DELETE_FROM_RECENT, {"cutoff": cutoff})
-        for statement in _DELETE_FEW:
-            removed += await self._step(statement, {"cutoff": cutoff})
-        return removed
+        if self._has_recent:
+            removed += await self._in_steps(_DELETE_FROM_RECENT, {"cutoff": cutoff})
+        return removed + await remove_few(self._engine, cutoff)
 
     async def _in_steps(self, statement: TextClause, parameters: dict[str, int]) -> int:
         removed = 0
         while True:
-            step = await self._step(statement, {**parameters, "rows": ROWS_PER_STEP})
+            step = await _step(self._engine, statement, {**parameters, "rows": ROWS_PER_STEP})
             removed += step
             if step < ROWS_PER_STEP:
                 return removed
 
-    async def _step(self, statement: TextClause, parameters: dict[str, int]) -> int:
-        async def work(connection: AsyncConnection) -> int:
-            return (await connection.execute(statement, parameters)).rowcount
 
-        return await self._engine.write(work)
+async def remove_few(engine: Engine, cutoff: int) -> int:
+    """Remove old setpoints and schedules, but for the newest of each datapoint, and old outcomes; how many."""
+    return sum([await _step(engine, statement, {"cutoff": cutoff}) for statement in _DELETE_FEW])
+
+
+async def forget_sessions(engine: Engine, retention: Retention, now_ms: int) -> None:
+    silent_since = now_ms - int(retention.sessions_days * DAY_MS)
+    await engine.write(lambda connection: sessions.prune(connection, silent_since))
+
+
+async def _step(engine: Engine, statement: TextClause, parameters: dict[str, int]) -> int:
+    async def work(connection: AsyncConnection) -> int:
+        return (await connection.execute(statement, parameters)).rowcount
+
+    return await engine.write(work)

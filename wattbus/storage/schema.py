@@ -2,8 +2,9 @@
 
 Values lie in two tables of one shape on SQLite: `recent`, keyed (time, datapoint), takes every batch at its end, and
 `history`, keyed (datapoint, time), is what queries want. A datapoint-first key alone wrote thirty times the bytes and
-fell to a seventh of the speed. The two value tables have no foreign key: their ids come from `datapoints` in the same
-transaction, and the check would cost a look-up per row.
+fell to a seventh of the speed. On PostgreSQL there is `history` alone, with its columns in another order. The value
+tables have no foreign key: their ids come from `datapoints` in the same transaction, and the check would cost a look-up
+per row.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ datapoints = Table(
 )
 
 
-def _values(name: str, *key: str) -> Table:
+def _values(name: str, *key: str, only_on: str | None = None) -> Table:
     return Table(
         name,
         metadata,
@@ -53,10 +54,11 @@ def _values(name: str, *key: str) -> Table:
         Column("quality", Text),
         PrimaryKeyConstraint(*key),
         sqlite_with_rowid=False,
+        info={"only_on": only_on},
     )
 
 
-recent = _values("recent", "time", "datapoint")
+recent = _values("recent", "time", "datapoint", only_on="sqlite")
 history = _values("history", "datapoint", "time")
 
 
@@ -124,6 +126,7 @@ raw_connectors = Table(
 )
 
 # A table in the order of arrival with a narrow index: large rows in a table ordered by connector would be moved about.
+# On PostgreSQL the index is its only key.
 raw_messages = Table(
     "raw_messages",
     metadata,

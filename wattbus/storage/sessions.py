@@ -12,7 +12,9 @@ from wattbus.storage import bulk
 from wattbus.storage.records import Ranges, SessionState
 from wattbus.storage.schema import sessions
 
-_COLUMNS = "connector, session, upto, missing, dropped, first_seen, last_seen"
+KEYS_PER_QUERY = 5_000
+
+_COLUMNS = ("connector", "session", "upto", "missing", "dropped", "first_seen", "last_seen")
 _REPLACE = (
     "ON CONFLICT (connector, session) DO UPDATE SET upto = excluded.upto, missing = excluded.missing, "
     "dropped = excluded.dropped, last_seen = excluded.last_seen"
@@ -25,12 +27,17 @@ async def write(connection: AsyncConnection, states: Sequence[SessionState]) -> 
         for s in states
     ]
     if rows:
-        await bulk.insert(connection, "sessions", _COLUMNS, rows, _REPLACE)
+        await bulk.insert(connection, sessions, _COLUMNS, rows, _REPLACE)
 
 
 async def load(connection: AsyncConnection, keys: Collection[tuple[str, str]]) -> list[SessionState]:
-    wanted = tuple_(sessions.c.connector, sessions.c.session).in_(list(keys))
-    return [_state(row) for row in await connection.execute(select(sessions).where(wanted))]
+    found: list[SessionState] = []
+    remaining = list(keys)
+    while remaining:  # in parts: the number of parameters is limited
+        part, remaining = remaining[:KEYS_PER_QUERY], remaining[KEYS_PER_QUERY:]
+        wanted = tuple_(sessions.c.connector, sessions.c.session).in_(part)
+        found += [_state(row) for row in await connection.execute(select(sessions).where(wanted))]
+    return found
 
 
 async def load_recent(connection: AsyncConnection, since_ms: int) -> list[SessionState]:

@@ -85,4 +85,7 @@ class Store(Protocol):
     async def bytes_used(self) -> int:
         """How much the stored data occupies, without what is free for reuse."""
 
+    async def oldest_ms(self) -> int | None:
+        """The time of the oldest value, None when there is none."""
+
     async def close(self) -> None: ...

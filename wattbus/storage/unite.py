@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage.schema import history, outcomes, recent, schedules, setpoints
+from wattbus.storage.schema import outcomes, schedules, setpoints
 
 
-async def unite(connection: AsyncConnection, guessed: int, announced: int) -> None:
-    """Give all that datapoint `guessed` has to `announced`; where both have the same time, the latter's stays."""
-    for table in (recent, history, setpoints, schedules):
+async def unite(connection: AsyncConnection, values: Sequence[Table], guessed: int, announced: int) -> None:
+    """Give all that datapoint `guessed` has to `announced`; where both have the same time, the latter's stays.
+
+    `values` are the tables in which values lie.
+    """
+    for table in (*values, setpoints, schedules):
         await _move(connection, table, guessed, announced)
     await connection.execute(update(outcomes).where(outcomes.c.datapoint == guessed).values(datapoint=announced))
 

@@ -70,6 +70,11 @@ def to_text(value: JsonValue) -> str:
         raise Unstorable(str(error)) from None
 
 
+def storable(text: str) -> str:
+    """Text that every database takes: PostgreSQL has no NUL character; its picture ␀ (U+2400) stands for it."""
+    return text.replace("\0", "\u2400") if "\0" in text else text
+
+
 def from_text(text: str) -> JsonValue:
     return json.loads(text)
 

@@ -60,7 +60,7 @@ class Opened:
         self._content: Content | None = None
 
     def seen_format(self) -> SeenFormat | None:
-        """The record format that the frame shows (full) or needs (compact); None where neither is. Raises DecodeError."""
+        """The record format that the frame shows (full) or needs (compact); None where neither. Raises DecodeError."""
         kind = self._peeled.kind
         if kind == "full":
             content = self._without_format()

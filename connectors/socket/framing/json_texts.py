@@ -68,7 +68,7 @@ class JsonFraming:
     def pause(self) -> list[Piece]:
         return []
 
-    def end(self, *, whole: bool = False) -> list[Piece]:
+    def end(self, *, whole: bool = False, closed: bool = False) -> list[Piece]:
         self._waste.add(self._buffer, self._lost or CUT)
         self._buffer.clear()
         return self._waste.take()

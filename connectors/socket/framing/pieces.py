@@ -34,8 +34,12 @@ class Framing(Protocol):
     def pause(self) -> list[Piece]:
         """What is complete because nothing came for `pause_s`."""
 
-    def end(self, *, whole: bool = False) -> list[Piece]:
-        """What the end of the stream leaves. `whole`: nothing can be missing before it (a datagram)."""
+    def end(self, *, whole: bool = False, closed: bool = False) -> list[Piece]:
+        """What the end of the stream leaves.
+
+        `whole`: nothing can be missing before it (a datagram). `closed`: the sender ended it; else it was torn, or we
+        ended it.
+        """
 
 
 class Waste:

@@ -45,7 +45,7 @@ class LineFraming:
     def pause(self) -> list[Piece]:
         return []
 
-    def end(self, *, whole: bool = False) -> list[Piece]:
+    def end(self, *, whole: bool = False, closed: bool = False) -> list[Piece]:
         if not whole:
             self._fault = self._fault or CUT
         return self._line()
@@ -117,7 +117,7 @@ class LengthFraming:
         self._lost, self._skip = "", 0
         return self._waste.take()
 
-    def end(self, *, whole: bool = False) -> list[Piece]:
+    def end(self, *, whole: bool = False, closed: bool = False) -> list[Piece]:
         self._drop_all(CUT)
         return self._waste.take()
 
@@ -194,7 +194,12 @@ class PauseFraming:
             return self._waste.take()
         return [Piece(message)] if message.strip(b" \t\r\n\0") else []
 
-    def end(self, *, whole: bool = False) -> list[Piece]:
+    def end(self, *, whole: bool = False, closed: bool = False) -> list[Piece]:
+        if not (whole or closed):
+            self._waste.add(self._buffer, CUT)
+            self._buffer.clear()
+            self._fault = ""
+            return self._waste.take()
         return self.pause()
 
 

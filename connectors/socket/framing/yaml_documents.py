@@ -69,7 +69,7 @@ class YamlFraming:
             return self._found()
         return self._finish()
 
-    def end(self, *, whole: bool = False) -> list[Piece]:
+    def end(self, *, whole: bool = False, closed: bool = False) -> list[Piece]:
         if self._line and not whole and not self._line_is_whole():
             self._lose(CUT)
         return self._found() if self._lost else self._finish()

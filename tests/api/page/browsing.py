@@ -106,7 +106,7 @@ async def person(
         yield someone
     finally:
         await context.close()
-    assert someone.complaints == []
+    assert someone.complaints == [], someone.complaints
 
 
 async def picture(page: Page, name: str, folder: Path) -> None:

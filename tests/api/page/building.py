@@ -41,10 +41,10 @@ class Building(House):
         self.api_port = free_port()
         self.api = self.process("api", {"API_PORT": str(self.api_port), **common})
 
-    def process(self, service: str, variables: dict[str, str]) -> Process:
+    def process(self, service: str, variables: dict[str, str], name: str = "", before: str = "") -> Process:
         if service == "modbus_tcp":
             variables = {**variables, "MODBUS_CONFIG": json.dumps(registers()), "MODBUS_MERGE_REQUESTS": "TRUE"}
-        return super().process(service, variables)
+        return super().process(service, variables, name, before)
 
     @property
     def processes(self) -> list[Process]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from connectors.dsmr_p1.connector import DsmrP1
 from connectors.dsmr_p1.settings import Settings
 from links.serial_pty import PseudoTerminal
+from tests.support.link import Entered, RecordingLink, entered
 from wattbus import metrics
-from wattbus.connector import Datapoint
-from wattbus.errors import LinkDown, causes
-from wattbus.jsontext import JsonValue, dumps
+from wattbus.jsontext import JsonValue
 from wattbus.settings import load
 
 FOLDER = Path(os.environ.get("WATTBUS_REFERENCE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "dsmr"
@@ -37,86 +34,52 @@ def telegram(name: str) -> str:
     return reference(f"TELEGRAM_{name}.txt").read_bytes().decode("ascii")
 
 
-@dataclass
-class RecordingLink:
-    """The runtime's side of the contract, which only remembers."""
-
-    raw: list[Any] = field(default_factory=list)
-    announced: dict[str, Datapoint] = field(default_factory=dict)
-    units: list[tuple[str, bool, str]] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+class TelegramLink(RecordingLink):
+    """The runtime's side of the contract; every raw message says itself when it came."""
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         assert timestamp_ms == raw["received"]
-        dumps(raw)  # JSON, or it raises
-        self.raw.append(raw)
-        self.changed.set()
-
-    def announce(self, datapoints: Iterable[Datapoint]) -> None:
-        self.announced |= {datapoint.key: datapoint for datapoint in datapoints}
-
-    def unit(self, name: str, up: bool, reason: str = "") -> None:
-        if self.units[-1:] != [(name, up, reason)] and (self.units or not up):
-            self.units.append((name, up, reason))
-        self.changed.set()
-
-    async def until(self, arrived: Callable[[], Any]) -> None:
-        """Wait until it is so; a test that waits in vain fails after ten seconds."""
-        async with asyncio.timeout(10):
-            while not arrived():
-                self.changed.clear()
-                await self.changed.wait()
+        super().emit(raw, timestamp_ms)
 
     @property
     def telegrams(self) -> list[str]:
         return [raw["telegram"] for raw in self.raw if "telegram" in raw]
 
 
-@dataclass
-class Running:
-    """A connector whose `run` is under way."""
-
-    connector: DsmrP1
-    link: RecordingLink
-    task: asyncio.Task[None]
-
-    async def ended(self) -> str:
-        """What `run` said when it ended with LinkDown."""
-        async with asyncio.timeout(10):
-            await asyncio.wait([self.task])
-        error = self.task.exception()
-        assert error is not None
-        (cause,) = causes(error)
-        assert isinstance(cause, LinkDown)
-        return str(cause)
-
-
 def settings_for(**variables: str) -> Settings:
     return load(Settings, {"CONNECTOR_NAME": "meter", "DSMR_TIMEOUT_SECONDS": "5", **variables})
 
 
-@contextlib.asynccontextmanager
-async def running(connector: DsmrP1, link: RecordingLink | None = None) -> AsyncIterator[Running]:
-    link = link or RecordingLink()
-    task = asyncio.create_task(connector.run(link))
-    try:
-        yield Running(connector, link, task)
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+def running(connector: DsmrP1, link: TelegramLink | None = None) -> contextlib.AbstractAsyncContextManager[Entered]:
+    return entered(connector, link or TelegramLink(connector))
+
+
+def noise_heard() -> float:
+    """Bytes that belonged to no telegram, as the connector counts them."""
+    return metrics.REGISTRY.get_sample_value("wattbus_p1_noise_bytes_total", {"service": "meter"}) or 0.0
 
 
 async def listening(say: Callable[[bytes], None]) -> None:
     """Make a little noise until the connector hears it: the line is open then."""
-
-    def noise() -> float:
-        return metrics.REGISTRY.get_sample_value("wattbus_p1_noise_bytes_total", {"service": "meter"}) or 0.0
-
-    before = noise()
+    before = noise_heard()
     async with asyncio.timeout(10):
-        while noise() == before:
+        while noise_heard() == before:
             say(b"\0")
             await asyncio.sleep(0.005)
+
+
+async def play(terminal: PseudoTerminal, texts: list[str]) -> None:
+    """Say telegrams one after another, each when the one before was heard: a pseudo-terminal holds a few of them.
+
+    Behind each is one byte of noise, which tells.
+    """
+    before = noise_heard()
+    for number, text in enumerate(texts, 1):
+        terminal.write(text.encode() + b"\0")
+        async with asyncio.timeout(10):
+            while noise_heard() < before + number:
+                await asyncio.sleep(0.001)
+    assert terminal.lost_bytes == 0
 
 
 @pytest.fixture

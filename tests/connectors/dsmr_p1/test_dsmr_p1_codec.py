@@ -191,7 +191,11 @@ def test_of_two_equal_lines_the_first_counts() -> None:
         ("00.000", 0.0),
         ("016", 16),
         ("999999.999", 999999.999),
-        ("123456789012345678901234567890", 123456789012345678901234567890),
+        ("0000000000000000000000016", 16),
+        ("-000", 0),
+        ("999999999999999", 999999999999999),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("1" * 5000, "1" * 5000),  # Python refuses to make a number of so many digits
         ("0.123456789012345678", "0.123456789012345678"),
         ("00032549.5061662", 32549.5061662),
         ("-1.5", -1.5),
@@ -214,6 +218,27 @@ def test_numbers_are_exact(printed: str, value: Any) -> None:
 )
 def test_identifiers_are_readable_where_they_are_text(printed: str, text: str) -> None:
     assert of_lines(f"0-0:96.1.1({printed})") == {"equipment_id": text}
+
+
+def test_belgian_meters_from_2023_say_more() -> None:
+    """Lines of e-MUCS 50221, in which the EAN codes are empty or zeros where the operator did not fill them in."""
+    said = of_lines(
+        "0-0:96.1.4(50221)",
+        "1-0:94.32.1(400)",
+        "0-0:96.1.2(353431343430303132333435363738393030)",
+        "0-3:96.3.10(0)",
+        "0-1:24.1.0(003)",
+        "0-1:96.1.2(000000000000000000)",
+        "0-2:96.1.2()",
+    )
+    assert said == {
+        "p1_version": "50221",
+        "firmware_version": "400",
+        "ean": "541440012345678900",
+        "mbus_3__breaker_state": 0,
+        "gas_1__device_type": 3,
+        "gas_1__ean": "000000000000000000",
+    }
 
 
 def test_a_message_is_text() -> None:
@@ -389,6 +414,16 @@ def test_a_half_telegram_in_recorded_text_does_not_swallow_the_next_one() -> Non
     whole = telegram("V4_2")
     raws = list(codec.raw_messages((whole[:300] + "\n" + whole).splitlines()))
     assert [raw["telegram"] for raw in raws[1:]] == [whole]
+
+
+def test_recorded_text_without_an_end_is_not_collected_for_ever() -> None:
+    """A log of a million lines, one of which looks like a beginning."""
+    whole = telegram("V5")
+    lines = ["/XXX5 no telegram", *("no end",) * (5 * codec.MOST_LINES), *whole.splitlines()]
+    raws = list(codec.raw_messages(lines))
+    assert len(raws) == 2
+    assert raws[0]["telegram"].count("\n") == codec.MOST_LINES
+    assert raws[1]["telegram"] == whole
 
 
 def test_an_encrypted_telegram_may_be_written_in_digits() -> None:

@@ -18,7 +18,7 @@ from connectors.dsmr_p1.simulator import meters_telegrams, simulate
 from history.service import run as run_history
 from history.settings import Settings as HistorySettings
 from links.serial_pty import PseudoTerminal
-from tests.connectors.dsmr_p1.conftest import listening, settings_for
+from tests.connectors.dsmr_p1.conftest import listening, play, settings_for
 from tests.connectors.dsmr_p1.oracle import ms
 from tests.connectors.dsmr_p1.test_dsmr_p1_connector import KEYS
 from tests.support.mqtt import PlainClient, plain_client
@@ -84,12 +84,6 @@ def now_ms() -> int:
     return SYSTEM_CLOCK.now_ms() // 1000 * 1000
 
 
-async def play(say: Callable[[bytes], None], texts: list[str]) -> None:
-    for text in texts:
-        say(text.encode())
-        await asyncio.sleep(0.003)
-
-
 async def test_the_night_of_25_october_2026(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """A Belgian meter, whose gas meter prints no flag: every local moment from 02:00 to 03:00 comes twice."""
     first, last = ms("2026-10-24T23:30:00+00:00"), ms("2026-10-25T02:30:00+00:00")
@@ -104,11 +98,10 @@ async def test_the_night_of_25_october_2026(mosquitto: Mosquitto, tmp_path: Path
         living(mosquitto, tmp_path, DSMR_PORT=str(tmp_path / "p1"), DSMR_METER_CLOCK="always") as house,
     ):
         await listening(terminal.write)
-        await play(terminal.write, texts)
+        await play(terminal, texts)
         await house.until(lambda: len(house.rows("power_import_kw")) >= len(texts))
         energy, gas = house.rows("energy_import_tariff_1_kwh"), house.rows("gas_1__volume_m3")
         water = house.rows("water_2__volume_m3")
-        assert terminal.lost_bytes == 0
     assert list(energy) == list(range(first, last + 1, 60_000)), "a row a minute, through both hours"
     assert list(gas) == list(range(first, last + 1, 300_000)), "a row per reading, not per telegram"
     assert list(gas.values()) == sorted(gas.values())
@@ -127,7 +120,7 @@ async def test_unplugged_and_back_at_a_pseudo_terminal(mosquitto: Mosquitto, tmp
         terminal = await stack.enter_async_context(PseudoTerminal(port))
         house = await stack.enter_async_context(living(mosquitto, tmp_path, DSMR_PORT=str(port)))
         await listening(terminal.write)
-        await play(terminal.write, texts[:20])
+        await play(terminal, texts[:20])
         await house.client.message("meter/status", state="online")
         await house.until(lambda: len(house.rows("power_import_kw")) == 20)
         terminal.close()
@@ -135,7 +128,7 @@ async def test_unplugged_and_back_at_a_pseudo_terminal(mosquitto: Mosquitto, tmp
         await house.client.message("meter/messages/power_import_kw/value", quality="offline")
         terminal = await stack.enter_async_context(PseudoTerminal(port))
         await listening(terminal.write)
-        await play(terminal.write, texts[20:])
+        await play(terminal, texts[20:])
         await house.until(lambda: len(house.rows("power_import_kw")) == 40)
         await house.until(lambda: house.client.last("meter/status")["state"] == "online")
         assert len(house.rows("gas_1__volume_m3")) <= 2, "the same reading again is no new row"
@@ -192,7 +185,7 @@ async def test_an_old_meter_without_a_clock_is_stamped_on_arrival(mosquitto: Mos
     ):
         await listening(terminal.write)
         before = SYSTEM_CLOCK.now_ms()
-        await play(terminal.write, texts)
+        await play(terminal, texts)
         await house.until(lambda: len(house.rows("energy_import_tariff_2_kwh")) == 5)
         at = list(house.rows("energy_import_tariff_2_kwh"))
         gas = house.rows("gas_1__volume_m3")

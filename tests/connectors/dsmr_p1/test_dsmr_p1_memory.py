@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connectors.dsmr_p1 import codec
 from connectors.dsmr_p1.crc import crc16
-from connectors.dsmr_p1.memory import Announcements, Rates
+from connectors.dsmr_p1.memory import FASTER_FOR, GAPS, Announcements, Rates
 from connectors.dsmr_p1.meter_time import DAY_MS, local_day, offset_ms
 from connectors.dsmr_p1.thinning import Thinning
 from tests.connectors.dsmr_p1.conftest import telegram
@@ -54,6 +54,28 @@ def test_a_line_that_was_closed_is_no_slow_meter() -> None:
     rates.paused()
     rates.heard(5000.0)
     assert rates.telegram_s("50") == 1.0
+
+
+def test_a_pace_that_wavers_is_not_announced_again_and_again() -> None:
+    """One that is called too fast makes values stale; so slower counts at once, and faster when it lasts."""
+    rates, at_s = Rates(), 0.0
+    told = []
+    for turn in range(200):
+        at_s += 2.0 if turn % 20 < 10 else 1.0
+        rates.heard(at_s)
+        told.append(rates.telegram_s("50"))
+    assert told == [1.0] * GAPS + [2.0] * (200 - GAPS)
+    for _ in range(FASTER_FOR + GAPS):
+        at_s += 1.0
+        rates.heard(at_s)
+    assert rates.telegram_s("50") == 1.0
+
+
+def test_a_gas_meter_whose_clock_was_set_is_not_stale_from_then_on() -> None:
+    rates = Rates()
+    for minute in (0.0, 60.0, 60.05, 120.0, 180.0, 240.0):
+        rates.reading("0-1:24.2.1", round(minute * MINUTE_MS))
+    assert rates.reading_s("0-1:24.2.1") == 3600.0
 
 
 def test_how_often_a_gas_meter_has_news_is_observed() -> None:

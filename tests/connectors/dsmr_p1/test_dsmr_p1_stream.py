@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors.dsmr_p1.cipher import Keys, seal_frame
+from connectors.dsmr_p1.cipher import LONGEST_FRAME, TAG, TITLE_BYTES, Keys, seal_frame
 from connectors.dsmr_p1.codec import Options, decode
 from connectors.dsmr_p1.frames import FrameFinder, KeyDoubt
 from connectors.dsmr_p1.framing import LONGEST_TELEGRAM, Found, TelegramFinder
@@ -266,6 +266,18 @@ def test_two_halves_of_two_telegrams_without_crc_do_not_make_one() -> None:
     assert ear.damaged == ["there was a pause in the middle of it"]
 
 
+def test_without_a_crc_a_code_is_not_taken_for_another_one() -> None:
+    """One line lost, and another one twice: as many lines and digits as before."""
+    texts = series("netherlands 3", 3)
+    lines = texts[2].splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if line.startswith("1-0:1.8.2"))
+    lines[place] = lines[place + 1].replace("2.8.1", "2.8.2")
+    ear = Ear()
+    for number, text in enumerate([*texts[:2], "".join(lines)]):
+        ear.hear(text.encode(), number * 10.0)
+    assert ear.believed == texts[:2]
+
+
 def test_a_message_to_the_customer_changes_the_form_of_a_telegram_without_crc() -> None:
     text = telegram("V2_2")
     with_message = text.replace("0-0:96.13.0()", "0-0:96.13.0(48616C6C6F)")
@@ -284,6 +296,18 @@ def test_noise_without_end_is_not_kept() -> None:
     text = telegram("V5")
     assert ear.hear(text.encode()) == [text]
     assert ear.finder.dropped_bytes > 900_000
+
+
+def test_heads_of_frames_without_end_are_not_kept() -> None:
+    """Each promises the longest frame that there can be."""
+    finder = FrameFinder(KEYS)
+    head = bytes((TAG, TITLE_BYTES)) + TITLE + b"\x82" + (LONGEST_FRAME - 13).to_bytes(2, "big") + b"\x30"
+    for _ in range(12):
+        assert all(found.fault for found in finder.feed(head * 70))
+        assert len(finder._bytes) <= LONGEST_FRAME + 70 * len(head)
+    text = series("luxembourg", 1)[0]
+    found = [one.text for one in finder.feed(seal_frame(text, KEYS, TITLE, 1) + b"\0" * LONGEST_FRAME) if not one.fault]
+    assert found == [text]
 
 
 def test_a_slash_inside_a_telegram_is_no_beginning() -> None:

@@ -6,16 +6,21 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.im871a import hci, management
 from connectors.im871a import stick as stick_module
 from connectors.im871a.connector import Im871a, create
+from connectors.im871a.reception import TELEGRAMS
 from connectors.im871a.settings import Settings
-from connectors.im871a.simulator import EXAMPLE_KEY, EXAMPLE_METER, SimulatedStick
+from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER
+from connectors.im871a.simulated_stick import SimulatedStick
 from links.serial_pty import PseudoTerminal
+from tests.support.link import WITHIN_S, Entered, RecordingLink, entered
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.settings import load
 
@@ -54,3 +59,63 @@ async def stick_on(terminal: PseudoTerminal, **manners: Any) -> AsyncIterator[Si
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def is_set(stick: SimulatedStick, link_mode: str = "C+T") -> bool:
+    """Whether the host has set the stick, and has seen that it took it."""
+    right = stick.configuration["link_mode"] == management.LINK_MODES[link_mode] and stick.configuration["rssi"] == 1
+    return right and bool(stick.asked) and stick.asked[-1].message == hci.GET_CONFIGURATION
+
+
+async def until_set(stick: SimulatedStick, link_mode: str = "C+T") -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not is_set(stick, link_mode):
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Scene:
+    """A connector that listens to a stick."""
+
+    terminal: PseudoTerminal
+    stick: SimulatedStick
+    connector: Im871a
+    link: RecordingLink
+    running: Entered
+
+    async def hears(self, *telegrams: bytes) -> None:
+        """These come in over the radio; returns when the connector has taken all of them."""
+        await hear(self.stick, *telegrams)
+
+
+async def hear(stick: SimulatedStick, *telegrams: bytes) -> None:
+    """These come in over the radio of a stick at a connector in this process, which takes all of them."""
+    before = telegrams_heard()
+    for telegram in telegrams:
+        stick.receives(telegram)
+    async with asyncio.timeout(WITHIN_S):
+        while telegrams_heard() < before + len(telegrams):
+            await asyncio.sleep(0.005)
+
+
+def telegrams_heard(of: str = "") -> float:
+    """How many telegrams connectors in this process have taken so far, by the metric."""
+    [metric] = TELEGRAMS.collect()
+    return sum(one.value for one in metric.samples if one.name.endswith("_total") and of in ("", one.labels["of"]))
+
+
+@contextlib.asynccontextmanager
+async def listening(clock: Clock = SYSTEM_CLOCK, **variables: Any) -> AsyncIterator[Scene]:
+    """A stick on a pseudo-terminal, and a connector that has set it."""
+    async with PseudoTerminal() as terminal, stick_on(terminal) as stick:
+        connector = connector_for(terminal.path, clock, **variables)
+        link = RecordingLink(connector)
+        async with entered(connector, link) as running:
+            await until_set(stick)
+            yield Scene(terminal, stick, connector, link, running)
+
+
+def telegram_in_clear(number: str, content: str, *, maker: str = "2d2c", version_and_type: str = "3002") -> bytes:
+    """A telegram that is not encrypted; `content` from the CI field on, in hexadecimal digits."""
+    body = bytes.fromhex(f"44 {maker}") + bytes.fromhex(number)[::-1] + bytes.fromhex(version_and_type + content)
+    return bytes([len(body)]) + body

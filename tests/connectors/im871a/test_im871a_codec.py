@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connectors.im871a import codec
 from connectors.im871a.registry import Registry
-from connectors.im871a.simulator import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
+from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
 from tests.connectors.im871a.conftest import METERS, connector_for
 from tests.connectors.im871a.telegram_data import reference
 from wattbus.errors import DecodeError
@@ -36,7 +36,6 @@ def test_the_command_takes_hexadecimal_telegrams() -> None:
         f"{EXAMPLE_METER}__energy_backward_kwh": 0,
         f"{EXAMPLE_METER}__power_w": 2000,
         f"{EXAMPLE_METER}__power_backward_w": 0,
-        f"{EXAMPLE_METER}__status": "ok",
     }
 
 
@@ -75,6 +74,18 @@ def test_a_stranger() -> None:
     [reading] = codec.decode(codec.raw_stranger(header), Registry(()))
     [(key, quantity)] = reading.values.items()
     assert (key, quantity.value) == ("stranger__KAM-20000001", "KAM 20000001, version 48, electricity, needs a key")
+
+
+def test_a_telegram_whose_length_is_that_of_a_start_byte() -> None:
+    telegram = bytes([0xA5]) + bytes.fromhex("442d2c01000020 3002 78") + b"\x2f" * (0xA5 - 10)
+    [reading] = codec.decode({"hex": telegram.hex()}, Registry(()))
+    assert reading.device == "20000001"
+
+
+@pytest.mark.parametrize("frame", ["a58203", "a5820301440000", "a58110083300 1301f13a000053d9"])
+def test_what_is_no_telegram_of_the_stick_is_said_so(frame: str) -> None:
+    with pytest.raises(DecodeError, match="not one telegram of the stick"):
+        codec.decode({"hex": frame}, Registry(()))
 
 
 @pytest.mark.parametrize(

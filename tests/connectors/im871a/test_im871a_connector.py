@@ -1,306 +1,330 @@
-"""The connector at a stick on a pseudo-terminal."""
+"""Telegrams of meters that are ours, and of strangers, through a stick on a pseudo-terminal."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.im871a import hci
-from connectors.im871a.connector import Im871a
-from connectors.im871a.simulator import EXAMPLE_METER, ExampleMeter, SimulatedStick
-from connectors.im871a.telegram import KeyNeeded, WrongKey
+from connectors.im871a import hci, hearing
+from connectors.im871a.hci import HciFrame
+from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
+from connectors.im871a.simulated_stick import SimulatedStick
 from links.serial_pty import PseudoTerminal
-from tests.connectors.im871a.conftest import METERS, connector_for, stick_on
-from tests.connectors.im871a.telegram_data import reference
-from tests.support.link import WITHIN_S, RecordingLink, entered
+from tests.connectors.im871a.conftest import (
+    METERS,
+    Scene,
+    connector_for,
+    listening,
+    stick_on,
+    telegram_in_clear,
+    telegrams_heard,
+    until_set,
+)
+from tests.connectors.im871a.telegram_data import driver_tests, reference
+from tests.support.clock import VirtualClock
+from tests.support.link import RecordingLink, entered
+from wattbus.errors import CommandRejected, DecodeError
+from wattbus.readings import Plausibility
 
-WRONG = {EXAMPLE_METER: {"key": "00" * 16}}
-
-
-async def is_set(stick: SimulatedStick, link_mode: int = 10) -> None:
-    """The host has set the stick, and has seen that it took it."""
-    async with asyncio.timeout(WITHIN_S):
-        while not any(question.message == hci.GET_CONFIGURATION for question in stick.asked):
-            await asyncio.sleep(0.01)
-    assert stick.configuration["link_mode"] == link_mode
-    assert stick.configuration["rssi"]
+ENERGY = f"{EXAMPLE_METER}__energy_kwh"
 
 
 async def test_a_meter_of_ours_full_and_compact() -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path, IM871A_METERS=METERS)) as running,
-    ):
-        await is_set(stick)
+    async with listening(IM871A_METERS=METERS) as scene:
         meter = ExampleMeter()
         for _ in range(9):
-            stick.receives(meter.telegram(), rssi=145)
-        await running.link.until(lambda link: len(link.raw) == 9)
-        assert running.link.faults == []
-        assert running.link.values[f"{EXAMPLE_METER}__energy_kwh"] == 1234.65
-        assert running.link.values[f"{EXAMPLE_METER}__power_w"] == 2080
-        assert running.link.values[f"{EXAMPLE_METER}__rssi_dbm"] == -50.0
-        assert running.link.values[f"{EXAMPLE_METER}__status"] == "ok"
-        assert running.link.away == {}
+            scene.stick.receives(meter.telegram(), rssi=145)
+        await scene.link.until(lambda link: len(link.raw) == 9)
+        assert scene.link.faults == []
+        assert scene.link.values == {
+            ENERGY: 1234.65,
+            f"{EXAMPLE_METER}__energy_backward_kwh": 0,
+            f"{EXAMPLE_METER}__power_w": 2080,
+            f"{EXAMPLE_METER}__power_backward_w": 0,
+            f"{EXAMPLE_METER}__rssi_dbm": -50.0,
+        }
+        assert scene.link.units == []
 
 
 async def test_all_captured_telegrams_come_through_the_line_with_their_values() -> None:
     captured = json.loads(reference("wmbus-omnipower/omnipower_captured.json").read_text())
     good = [one for one in captured["telegrams"] if one["wmbusmeters_json"] and one["im871a_frame"]]
-    meters = {captured["id"]: {"key": captured["key"]}}
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path, IM871A_METERS=meters)) as running,
-    ):
-        await is_set(stick)
+    async with listening(IM871A_METERS={captured["id"]: {"key": captured["key"]}}) as scene:
         for number, one in enumerate(good, 1):
-            terminal.write(bytes.fromhex(one["im871a_frame"]))
-            await running.link.until(lambda link, number=number: len(link.raw) == number)
-            values = running.link.values
+            scene.terminal.write(bytes.fromhex(one["im871a_frame"]))
+            await scene.link.until(lambda link, number=number: len(link.raw) == number)
             expected = one["wmbusmeters_json"]
+            values = scene.link.values
             assert values[f"{captured['id']}__energy_kwh"] == expected["total_energy_consumption_kwh"]
-            assert values[f"{captured['id']}__power_w"] == pytest.approx(
-                1000 * expected["current_power_consumption_kw"]
-            )
+            assert values[f"{captured['id']}__power_w"] == round(1000 * expected["current_power_consumption_kw"], 6)
     assert len(good) > 20
 
 
-async def test_the_firmware_cannot_do_what_is_asked() -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal, firmware=0x13),
-        entered(connector_for(terminal.path)) as running,
-    ):
-        assert "set IM871A_LINK_MODE to T1 or C1A" in await running.ended()
+async def test_registers_are_announced_as_counters() -> None:
+    async with listening(IM871A_METERS=METERS) as scene:
+        await scene.hears(ExampleMeter().telegram())
+        announced = scene.link.announced
+        assert {key: datapoint.counter for key, datapoint in announced.items()} == {
+            ENERGY: True,
+            f"{EXAMPLE_METER}__energy_backward_kwh": True,
+            f"{EXAMPLE_METER}__power_w": False,
+            f"{EXAMPLE_METER}__power_backward_w": False,
+            f"{EXAMPLE_METER}__rssi_dbm": False,
+        }
+        energy = announced[ENERGY]
+        assert (energy.unit, energy.description, energy.device) == ("kW.h", "main meter: energy", EXAMPLE_METER)
+        # What a replay, or another meter with this number, would do.
+        plausibility = Plausibility()
+        assert plausibility.quality(energy, 100.0, 1) is None
+        assert plausibility.quality(energy, 99.0, 2) == "implausible"
 
 
-async def test_a_stick_that_keeps_its_mode() -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal, faults={"stubborn"}),
-        entered(connector_for(terminal.path, IM871A_LINK_MODE="T1")) as running,
-    ):
-        assert "does not take its configuration" in await running.ended()
+async def test_earlier_values_and_extremes_are_no_counters() -> None:
+    """A water meter: volume, volume at the due date, and the greatest flow of the month."""
+    content = "7a 01 00 0000 0413 10270000 4413 e8030000 426c 2129 12 3b 0500"
+    async with listening(IM871A_METERS={"12345678": {}}) as scene:
+        await scene.hears(telegram_in_clear("12345678", content, version_and_type="0107"))
+        assert {key for key, datapoint in scene.link.announced.items() if datapoint.counter} == {"12345678__volume_m3"}
+        assert scene.link.values["12345678__volume_storage_1_m3"] == 1
 
 
-async def test_something_else_at_the_port() -> None:
-    async with PseudoTerminal() as terminal, entered(connector_for(terminal.path)) as running:
-        assert "no answer from the stick" in await running.ended()
+async def test_a_status_is_told_only_by_meters_that_have_one() -> None:
+    """Of two kinds of telegrams that a meter sends, one may have a status byte and the other none."""
+    with_status = telegram_in_clear("12345678", "7a 01 04 0000 0406 d2040000")
+    without = telegram_in_clear("12345678", "78 0406 d2040000")
+    async with listening(IM871A_METERS={"12345678": {}}) as scene:
+        await scene.hears(with_status, without)
+        assert scene.link.values["12345678__status"] == "power_low"
+        assert "12345678__status" not in scene.link.readings[1]
 
 
-async def test_pulled_out() -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path)) as running,
-    ):
-        await is_set(stick)
-        terminal.close()
-        assert "gone (unplugged?)" in await running.ended()
+async def test_meters_take_no_commands() -> None:
+    with pytest.raises(CommandRejected, match="no commands"):
+        await connector_for().write("x", 1)
 
 
-@pytest.mark.parametrize(
-    ("meters", "fault", "reason"),
-    [
-        (WRONG, WrongKey, "the key does not open its telegrams"),
-        ({EXAMPLE_METER: {}}, KeyNeeded, "its telegrams are encrypted: it needs a key"),
-    ],
-)
-async def test_the_meter_says_what_is_wrong_with_its_key(meters: Any, fault: type, reason: str) -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path, IM871A_METERS=meters)) as running,
-    ):
-        await is_set(stick)
-        stick.receives(ExampleMeter().telegram())
-        await running.link.until(lambda link: bool(link.faults))
-        assert isinstance(running.link.faults[0], fault)
-        assert running.link.away == {EXAMPLE_METER: reason}
-        assert running.link.values == {}
+# -- what a compact frame needs ---------------------------------------------------------------------------------------
 
 
-async def test_a_telegram_in_clear_of_a_meter_with_a_key_says_nothing() -> None:
-    """Anybody could have sent it."""
-    address = ExampleMeter().telegram()[1:10]
-    in_clear = address + bytes.fromhex("78 04 04 40420f00")  # 10,000 kWh
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path, IM871A_METERS=METERS)) as running,
-    ):
-        await is_set(stick)
-        stick.receives(bytes([len(in_clear)]) + in_clear)
-        await running.link.until(lambda link: bool(link.faults))
-        assert "not encrypted" in running.link.away[EXAMPLE_METER]
-        assert running.link.values == {}
-        stick.receives(ExampleMeter().telegram())
-        await running.link.until(lambda link: not link.away)
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path, IM871A_METERS={EXAMPLE_METER: {}})) as running,
-    ):
-        await is_set(stick)
-        stick.receives(bytes([len(in_clear)]) + in_clear)
-        await running.link.until(lambda link: link.values.get(f"{EXAMPLE_METER}__energy_kwh") == 10_000)
+async def test_a_learnt_format_travels_in_the_raw_message_and_decodes_years_later() -> None:
+    """The example of EN 13757-3:2018 annex G.5."""
+    full = telegram_in_clear("12345678", "78 02 02 d204 02 15 2e16 02 2a 3423")
+    compact = telegram_in_clear("12345678", "79 313b 42a6 d204 2e16 3423")
+    async with listening(IM871A_METERS={"12345678": {}}) as scene:
+        await scene.hears(compact, full, compact)
+        assert len(scene.link.faults) == 1
+        assert scene.link.raw[2]["format"] == "02020215022a"
+        assert scene.link.readings[1]["12345678__volume_m3"] == 567.8
+        replayed = RecordingLink(connector_for(IM871A_METERS={"12345678": {}}))
+        replayed.emit(scene.link.raw[2])
+        assert replayed.readings == scene.link.readings[1:]
 
 
-async def test_a_key_is_changed_while_it_runs(tmp_path: Path) -> None:
-    file = tmp_path / "meters.json"
-    file.write_text(json.dumps(WRONG))
-    async with PseudoTerminal() as terminal, stick_on(terminal) as stick:
-        connector = connector_for(terminal.path, IM871A_METERS_FILE=str(file))
-        accompany = asyncio.create_task(connector.accompany())
-        async with entered(connector) as running:
-            await is_set(stick)
-            meter = ExampleMeter()
-            stick.receives(meter.telegram())
-            await running.link.until(lambda link: bool(link.away))
-            file.write_text(json.dumps(METERS))
-            await until_known(connector, EXAMPLE_METER)
-            stick.receives(meter.telegram())
-            await running.link.until(lambda link: not link.away)
-            assert running.link.values[f"{EXAMPLE_METER}__energy_kwh"] == 1234.58
-        accompany.cancel()
+async def test_a_meters_own_content_is_read_though_it_shows_no_format() -> None:
+    """Techem's telegrams are none of the standard's records: asking them for their format must not refuse them."""
+    tests, _ = driver_tests()
+    frame = next(test.frame for test in tests if test.driver == "compact5")
+    number = frame[4:8][::-1].hex()
+    async with listening(IM871A_METERS={number: {}}) as scene:
+        await scene.hears(frame)
+        assert scene.link.faults == []
+        assert scene.link.units == []
+        assert scene.link.values
 
 
-async def until_known(connector: Im871a, meter_id: str) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while (meter := connector.meters.get(meter_id)) is None or meter.name != "main meter":
-            await asyncio.sleep(0.05)
-
-
-async def test_a_file_that_makes_no_sense_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = tmp_path / "meters.yaml"
-    file.write_text(f"'{EXAMPLE_METER}': {{key: '{METERS[EXAMPLE_METER]['key']}'}}\n")
-    connector = connector_for(IM871A_METERS_FILE=str(file))
-    assert connector.meters.ids == [EXAMPLE_METER]
-    file.write_text(f"'{EXAMPLE_METER}': {{key: '00'}}\n")
-    connector._file.read()
-    connector._file.read()
-    assert connector.meters.ids == [EXAMPLE_METER]
-    assert caplog.text.count("a key has 32 hexadecimal digits") == 1
-    file.unlink()
-    connector._file.read()
-    assert connector.meters.ids == [EXAMPLE_METER]
+# -- strangers --------------------------------------------------------------------------------------------------------
 
 
 async def test_strangers_are_told_of_once_and_their_values_never() -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path)) as running,
-    ):
-        await is_set(stick)
+    in_clear = telegram_in_clear("20000003", "7a 01 00 0000 0406 d2040000")
+    async with listening() as scene:
         meter = ExampleMeter()
-        for _ in range(3):
-            stick.receives(meter.telegram())
-        stick.receives(ExampleMeter(meter="20000002").telegram())
-        await running.link.until(lambda link: len(link.raw) == 2)
-        assert running.link.values == {
+        telegrams = [meter.telegram() for _ in range(3)]
+        await scene.hears(*telegrams, ExampleMeter(meter="20000002").telegram(), in_clear)
+        assert scene.link.values == {
             "stranger__KAM-20000001": "KAM 20000001, version 48, electricity, needs a key",
             "stranger__KAM-20000002": "KAM 20000002, version 48, electricity, needs a key",
+            "stranger__KAM-20000003": "KAM 20000003, version 48, electricity",
         }
+        assert "telegram" not in json.dumps(scene.link.raw)
 
 
 async def test_neighbours_may_be_left_out() -> None:
-    async with PseudoTerminal() as terminal, stick_on(terminal) as stick:
-        connector = connector_for(terminal.path, IM871A_METERS=METERS, IM871A_UNKNOWN_METERS="FALSE")
-        async with entered(connector) as running:
-            await is_set(stick)
-            stick.receives(ExampleMeter(meter="20000002").telegram())
-            stick.receives(ExampleMeter().telegram())
-            await running.link.until(lambda link: bool(link.raw))
-            assert not any("stranger" in key for key in running.link.values)
+    async with listening(IM871A_METERS=METERS, IM871A_UNKNOWN_METERS="FALSE") as scene:
+        await scene.hears(ExampleMeter(meter="20000002").telegram(), ExampleMeter().telegram())
+        assert len(scene.link.raw) == 1
+        assert not any("stranger" in key for key in scene.link.values)
 
 
-async def test_a_repeater_says_it_all_again() -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal) as stick,
-        entered(connector_for(terminal.path, IM871A_METERS=METERS)) as running,
-    ):
-        await is_set(stick)
+async def test_who_plays_with_a_transmitter_fills_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hearing, "MOST_NEIGHBOURS", 5)
+    async with listening() as scene:
+        await scene.hears(*(ExampleMeter(meter=f"{number:08d}").telegram() for number in range(1, 10)))
+        assert len(scene.link.raw) == 5
+        assert caplog.text.count("no more of them are announced") == 1
+
+
+async def test_a_stranger_that_is_configured_is_none_any_more() -> None:
+    async with listening() as scene:
         meter = ExampleMeter()
-        first, second = meter.telegram(), meter.telegram()
-        hopped = first[:11] + bytes([first[11] | 0x10]) + first[12:]
-        for telegram in (first, first, hopped, second):
-            stick.receives(telegram)
-        await running.link.until(lambda link: f"{EXAMPLE_METER}__power_w" in link.values and len(link.raw) >= 2)
-        assert len(running.link.raw) == 2
+        await scene.hears(meter.telegram())
+        configure(scene, METERS)
+        assert scene.link.values == {f"stranger__KAM-{EXAMPLE_METER}": None}
+        await scene.hears(meter.telegram())
+        assert scene.link.values[ENERGY] == 1234.58
+        configure(scene, {})
+        assert scene.link.units == [(EXAMPLE_METER, False, "not listened to any more"), (EXAMPLE_METER, True, "")]
+        await scene.hears(meter.telegram())
+        assert scene.link.values[f"stranger__KAM-{EXAMPLE_METER}"].endswith("needs a key")
+
+
+def configure(scene: Scene, meters: dict[str, Any]) -> None:
+    """As a file does that is read again."""
+    scene.connector.meters.replace("file", connector_for(IM871A_METERS=meters)._settings.im871a_meters)
+
+
+async def test_a_meter_that_went_while_the_stick_was_away_is_told_of_when_it_is_back(tmp_path: Path) -> None:
+    connector = connector_for(tmp_path / "stick", IM871A_METERS={EXAMPLE_METER: {}})
+    link = RecordingLink(connector)
+    async with at_stick(tmp_path / "stick") as stick, entered(connector, link):
+        await until_set(stick)
+        stick.receives(ExampleMeter().telegram())
+        await link.until(lambda link: EXAMPLE_METER in link.away)
+    connector.meters.replace("settings", {})
+    assert EXAMPLE_METER in link.away
+    async with at_stick(tmp_path / "stick") as stick, entered(connector, link):
+        await until_set(stick)
+        assert link.away == {}
+
+
+@contextlib.asynccontextmanager
+async def at_stick(path: Path) -> AsyncIterator[SimulatedStick]:
+    async with PseudoTerminal(path) as terminal, stick_on(terminal) as stick:
+        yield stick
+
+
+# -- keys that change -------------------------------------------------------------------------------------------------
+
+
+async def test_a_key_is_changed_while_it_runs() -> None:
+    async with listening(IM871A_METERS={EXAMPLE_METER: {"key": "00" * 16}}) as scene:
+        meter = ExampleMeter()
+        await scene.hears(*(meter.telegram() for _ in range(4)))
+        assert scene.link.away == {EXAMPLE_METER: "the key does not open its telegrams"}
+        configure(scene, METERS)
+        await scene.hears(meter.telegram())
+        assert scene.link.away == {}
+        assert scene.link.values[ENERGY] == 1234.61
+
+
+async def test_raw_messages_that_came_before_the_key_are_read_with_it() -> None:
+    async with listening(IM871A_METERS={EXAMPLE_METER: {}}) as scene:
+        await scene.hears(ExampleMeter().telegram())
+        [raw] = scene.link.raw
+    for meters, readable in (({}, False), (METERS, True)):
+        connector = connector_for(IM871A_METERS=meters)
+        if readable:
+            [reading] = connector.decode(raw)
+            assert reading.values[ENERGY].value == 1234.57
+        else:
+            with pytest.raises(DecodeError, match="there is no key"):
+                connector.decode(raw)
+
+
+async def test_a_name_is_changed_while_it_runs() -> None:
+    async with listening(IM871A_METERS=METERS) as scene:
+        meter = ExampleMeter()
+        await scene.hears(meter.telegram())
+        configure(scene, {EXAMPLE_METER: {"name": "cellar"}})
+        await scene.hears(meter.telegram())
+        assert scene.link.announced[ENERGY].description == "cellar: energy"
+        assert scene.link.values[ENERGY] == 1234.58  # the key is still that of the settings
+
+
+async def test_no_key_anywhere_but_in_the_registry() -> None:
+    key = EXAMPLE_KEY.hex()
+    async with listening(IM871A_METERS=METERS) as scene:
+        await scene.hears(ExampleMeter().telegram())
+        meter = scene.connector.meters.get(EXAMPLE_METER)
+        told = f"{scene.link.raw} {scene.link.announced} {scene.link.values} {meter!r} {scene.connector._settings!r}"
+        assert key not in told
+        assert repr(EXAMPLE_KEY) not in told
+
+
+# -- bad lines, quiet meters ------------------------------------------------------------------------------------------
 
 
 async def test_noise_cut_frames_and_wrong_checksums_cost_themselves_only() -> None:
-    async with (
-        PseudoTerminal() as terminal,
-        stick_on(terminal, faults={"noise", "cut", "crc"}) as stick,
-        entered(connector_for(terminal.path, IM871A_METERS=METERS)) as running,
-    ):
-        await is_set(stick)
+    async with listening(IM871A_METERS=METERS) as scene:
         meter, sent = ExampleMeter(), []
         for number in range(1, 31):
             telegram = meter.telegram()
-            stick.receives(telegram)
+            scene.stick.faults = {"noise", "cut"} if number % 2 else {"noise", "crc"}
+            scene.stick.receives(telegram)
             sent.append(telegram.hex())
-            if number % 3 == 0:
-                stick.faults = {"noise", "cut"} if number % 2 else {"noise", "crc"}
             await asyncio.sleep(0.005)  # faster than any radio, slow enough for the terminal's buffer
-        stick.faults = set()
-        stick.receives(last := meter.telegram())
-        await running.link.until(lambda link: any(raw["telegram"] == last.hex() for raw in link.raw))
-        heard = [raw["telegram"] for raw in running.link.raw]
+        scene.stick.faults = set()
+        scene.stick.receives(last := meter.telegram())
+        await scene.link.until(lambda link: any(raw.get("telegram") == last.hex() for raw in link.raw))
+        heard = [raw["telegram"] for raw in scene.link.raw]
         assert set(heard) <= {*sent, last.hex()}
         assert len(heard) >= 20
-        assert running.link.faults == []
+        assert scene.link.faults == []
 
 
-async def test_a_silent_stick_is_opened_again_then_reset_then_reported() -> None:
-    async with PseudoTerminal() as terminal, stick_on(terminal, faults={"silence"}) as stick:
-        connector = connector_for(terminal.path, IM871A_SILENT_SECONDS="0.2", IM871A_METERS=METERS)
-        link = RecordingLink(connector)
-        said = []
-        for _ in range(3):
-            async with entered(connector, link) as running:
-                said.append(await running.ended())
-            stick.faults = {"silence"}
-        assert [
-            next(
-                part for part in ("opened again and reset", "it is opened again", "did not help") if part in text
-            ).replace("did not help", "resetting it did not help")
-            for text in said
-        ] == ["it is opened again", "opened again and reset", "resetting it did not help"]
-        assert stick.resets == 1
-        stick.faults = set()
-        stick.asked.clear()
-        async with entered(connector, link):
-            await is_set(stick)
-            stick.receives(ExampleMeter().telegram())
-            await link.until(lambda link: bool(link.values))
+async def test_what_is_no_telegram_at_all_is_counted_and_left() -> None:
+    before = telegrams_heard("unreadable")
+    async with listening() as scene:
+        await scene.hears(bytes([3]) + bytes(3), b"\x00")
+        assert scene.link.raw == []
+    assert telegrams_heard("unreadable") == before + 2
 
 
-async def test_a_meter_that_is_not_heard_any_more_is_away_and_the_other_is_not() -> None:
-    meters = {**METERS, "20000002": METERS[EXAMPLE_METER]}
-    async with PseudoTerminal() as terminal, stick_on(terminal) as stick:
-        connector = connector_for(terminal.path, IM871A_METERS=meters, IM871A_METER_SILENT_SECONDS="1")
-        async with entered(connector) as running:
-            await is_set(stick)
-            meter = ExampleMeter()
+async def test_a_meter_that_is_not_heard_any_more_is_away_and_the_others_are_not() -> None:
+    clock, key = VirtualClock(), EXAMPLE_KEY.hex()
+    meters = {
+        **METERS,
+        "20000002": {"key": key},
+        "20000003": {"key": key, "silent_seconds": 10_000},
+        "20000004": {"key": key, "silent_seconds": 0},
+    }
+    connector = connector_for(clock=clock, IM871A_METERS=meters)
+    reception, link = connector._reception, RecordingLink(connector)
 
-            async def keeps_talking() -> None:
-                while True:
-                    stick.receives(meter.telegram())
-                    await asyncio.sleep(0.1)
+    def away_after(seconds: float) -> list[str]:
+        clock.forward(seconds)
+        reception.look_for_quiet()
+        return list(link.away)
 
-            talking = asyncio.create_task(keeps_talking())
-            await running.link.until(lambda link: bool(link.away))
-            assert running.link.away == {"20000002": "not heard for 1 s"}
-            stick.receives(ExampleMeter(meter="20000002").telegram())
-            await running.link.until(lambda link: not link.away)
-            talking.cancel()
+    with reception.on(link):
+        assert away_after(0) == []
+        assert away_after(3599) == []
+        reception.take(HciFrame(hci.RADIO_LINK, hci.TELEGRAM_RECEIVED, ExampleMeter().telegram()[1:]))
+        assert away_after(1) == ["20000002"]
+        assert link.away["20000002"] == "not heard for 3600 s"
+    clock.forward(50_000)  # the stick is away: that is nobody's silence
+    with reception.on(link):
+        assert away_after(3598) == ["20000002"]
+        assert away_after(1) == ["20000002", EXAMPLE_METER]
+        assert away_after(2800) == ["20000002", EXAMPLE_METER]
+        assert away_after(1) == ["20000002", EXAMPLE_METER, "20000003"]
+        assert away_after(1e9) == ["20000002", EXAMPLE_METER, "20000003"]
+
+
+async def test_a_repeated_telegram_says_that_the_meter_is_there() -> None:
+    async with listening(IM871A_METERS={EXAMPLE_METER: {**METERS[EXAMPLE_METER], "silent_seconds": 0.5}}) as scene:
+        telegram = ExampleMeter().telegram()
+        for _ in range(8):
+            await scene.hears(telegram)
+            scene.connector._reception.look_for_quiet()
+            await asyncio.sleep(0.1)
+        assert scene.link.units == []
+        await scene.link.until(lambda link: link.away == {EXAMPLE_METER: "not heard for 0.5 s"})

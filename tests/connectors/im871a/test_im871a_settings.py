@@ -8,10 +8,7 @@ import pytest
 
 from connectors.im871a.connector import create
 from connectors.im871a.meters_config import read_meters
-from connectors.im871a.registry import Registry
 from connectors.im871a.settings import Settings
-from connectors.im871a.simulator import ExampleMeter
-from connectors.im871a.telegram import read_header
 from tests.connectors.im871a.conftest import settings_for
 from wattbus.errors import ConfigError
 from wattbus.settings import load, read_env_file, unknown_variables
@@ -47,15 +44,16 @@ def test_one_meter_in_many_spellings(written: str) -> None:
 @pytest.mark.parametrize(
     ("written", "fault"),
     [
-        (
-            '{"32666857": {"key": "9A25"}}',
-            "IM871A_METERS.32666857.key: a key has 32 hexadecimal digits",
-        ),
+        ('{"32666857": {"key": "9A25"}}', "IM871A_METERS.32666857.key: a key has 32 hexadecimal digits"),
         ('{"meter": {}}', "'meter' is no meter: expected its eight digits"),
         ('{"123456789": {}}', "is no meter"),
         ('{"1": {}, "00000001": {}}', "a meter is there twice"),
         ('{"1": {"kye": ""}}', "IM871A_METERS.1.kye"),
         ("'1': {key: 12345678901234567890123456789012}", "write the key in quotes"),
+        ("'1': 12345678901234567890123456789012", "write the key in quotes"),
+        ('{"1": {"silent_seconds": -1}}', "IM871A_METERS.1.silent_seconds"),
+        (f'{{"1": {{"key": "{KEY[:-1]}g"}}}}', "32 characters, not all of them such digits"),
+        (f'{{"{KEY}": "1"}}', "a text of 32 characters is no meter"),
         ("[]", "IM871A_METERS"),
         ("{", "IM871A_METERS: not valid JSON"),
     ],
@@ -66,6 +64,17 @@ def test_what_is_wrong_is_named(written: str, fault: str) -> None:
     assert fault in str(caught.value)
 
 
+@pytest.mark.parametrize("written", ['{"1": {}}', '{"1": null}', '{"1": ""}', '{"1": {"key": ""}}', "1:"])
+def test_a_meter_without_key(written: str) -> None:
+    [(meter, config)] = settings_for(IM871A_METERS=written).im871a_meters.items()
+    assert (meter, config.key_bytes) == ("00000001", None)
+
+
+def test_empty_paths_are_none() -> None:
+    settings = settings_for(IM871A_METERS_FILE="", IM871A_SIMULATE_FILE="", IM871A_METERS="")
+    assert (settings.im871a_meters_file, settings.im871a_simulate_file, settings.im871a_meters) == (None, None, {})
+
+
 def test_no_key_is_shown() -> None:
     wrong = KEY[:-1] + "g"
     with pytest.raises(ConfigError) as caught:
@@ -74,19 +83,8 @@ def test_no_key_is_shown() -> None:
     with pytest.raises(ValueError, match="32 hexadecimal") as other:
         read_meters(f'{{"1": "{wrong}"}}')
     assert wrong not in str(other.value)
+    for in_the_wrong_place in (f'{{"{KEY}": {{}}}}', f'{{"1": {{"name": {{"{KEY}": 1}}}}}}'):
+        with pytest.raises(ConfigError) as caught:
+            settings_for(IM871A_METERS=in_the_wrong_place)
+        assert KEY not in str(caught.value)
     assert KEY not in repr(settings_for(IM871A_METERS={"1": {"key": KEY}}))
-
-
-def test_a_meter_is_found_by_maker_and_number_first() -> None:
-    registry = Registry(("settings", "file"))
-    header = read_header(ExampleMeter(meter="12345678").telegram())
-    assert registry.find(header) is None
-    registry.replace("settings", read_meters(f'{{"12345678": "{KEY}", "ELV-12345678": ""}}'))
-    assert (found := registry.find(header)) is not None
-    assert found.id == "12345678"
-    registry.replace("file", read_meters("kam-12345678: {name: ours}"))
-    assert (found := registry.find(header)) is not None
-    assert (found.id, found.name) == ("KAM-12345678", "ours")
-    registry.replace("file", {})
-    assert (found := registry.find(header)) is not None
-    assert found.id == "12345678"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.link import WITHIN_S, entered
 from wattbus.errors import CommandRejected, LinkDown
 from wattbus.mosquitto import free_port
 
+LOGGERS = ("connectors.rfm2pi.board", "connectors.rfm2pi.hearing")
 GLCD = {"20": {"name": "display"}}
 WANTED = {"RFM2PI_GROUP": "210", "RFM2PI_FREQUENCY": "433", "RFM2PI_BASE_ID": "5", "RFM2PI_QUIET": "TRUE"}
 
@@ -31,6 +33,15 @@ async def test_the_board_is_set_and_asked(tmp_path: Path, firmware: str) -> None
         assert run.board.commands.count("1q") == 1, "once, also where the firmware does not tell"
         assert run.link.away == {}
         assert run.link.values["board__frequency"] == 433
+
+
+async def test_the_dialogue_can_be_read_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with running(tmp_path / "radio", RFM2PI_GROUP="210") as run:
+            await run.link.until(lambda link: link.values.get("board__group") == 210)
+    dialogue = [record.getMessage() for record in caplog.records if record.name in LOGGERS]
+    assert dialogue[:3] == ["told the board: v", "heard: > 0v", "heard: [RF12demo.14] A i1 g212 @ 868 MHz"]
+    assert "told the board: 210g" in dialogue
 
 
 async def test_a_board_that_is_right_already_is_left_alone(tmp_path: Path) -> None:
@@ -108,11 +119,14 @@ async def test_a_setting_that_the_board_does_not_tell_is_not_set_over_and_over(t
         await run.link.until(lambda link: link.values.get("board__group") == 210)
         await run.known()
         for _ in range(3):
+            board = run.connector._board
+            assert board is not None
             asked = run.board.commands.count("0v")
             run.terminal.write(b"69 i5 g210 @ 433 MHz  Lock: 1\r\n")
-            await until(lambda: run.connector._board is not None and run.connector._board.doubt.is_set())
+            await until(board.doubt.is_set)
             await clock.advance(10)
-            await until(lambda asked=asked: run.board.commands.count("0v") > asked)  # type: ignore[misc]
+            await until(lambda: not board.doubt.is_set())  # noqa: B023 - it is awaited here
+            assert run.board.commands.count("0v") > asked
         assert run.board.commands.count("1q") == 1
 
 

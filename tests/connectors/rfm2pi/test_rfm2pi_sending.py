@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.rfm2pi.board import Pace
 from links.serial_pty import PseudoTerminal
 from tests.connectors.rfm2pi.conftest import connector_for, running, until
 from tests.support.clock import VirtualClock
@@ -56,6 +57,18 @@ async def test_defaults_make_single_values_sendable(tmp_path: Path) -> None:
         assert run.board.sent == [(25, b"\x01\x01"), (25, b"\x01\x00")]
 
 
+async def test_what_is_sent_keeps_its_limits(tmp_path: Path) -> None:
+    tx = {"datacodes": "h,h", "names": "flow,pump", "defaults": "30,0", "limits": {"flow": [20, 55]}}
+    async with running(tmp_path / "radio", RFM2PI_NODES={"25": {"name": "boiler", "tx": tx}}) as run:
+        await run.ready()
+        actuators = {datapoint.key: datapoint for datapoint in run.connector.datapoints()}
+        assert (actuators["boiler__flow"].min_value, actuators["boiler__flow"].max_value) == (20, 55)
+        with pytest.raises(CommandRejected, match="flow: 56 is beyond its limits"):
+            await run.connector.write("boiler__send", "56,1")
+        await run.connector.write("boiler__send", "55,1")
+        assert run.board.sent == [(25, b"\x37\x00\x01\x00")]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
@@ -96,6 +109,18 @@ async def test_the_line_breaks_while_a_command_waits(tmp_path: Path) -> None:
         await until(lambda: bool(run.board.sent))
         run.terminal.close()
         with pytest.raises(LinkDown):
+            await waiting
+
+
+async def test_the_line_breaks_before_the_board_has_answered_at_all(tmp_path: Path) -> None:
+    """What is sent waits for the board's first answer: digits would lock the newer firmware."""
+    slow = Pace(answer_s=60.0)
+    async with running(tmp_path / "radio", "mute", pace=slow, RFM2PI_NODES=GLCD) as run:
+        waiting = asyncio.create_task(run.connector.write("emonglcd__transmit", "1,2,3"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        run.terminal.close()
+        with pytest.raises(LinkDown, match="is closed"):
             await waiting
 
 

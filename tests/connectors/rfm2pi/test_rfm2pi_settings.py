@@ -82,6 +82,8 @@ def test_a_wrong_setting_is_named(variable: str, value: str, fault: str) -> None
         ([], "RFM2PI_NODES: Input should be a valid dictionary"),
         ({"x": {}}, "'x' is no node id"),
         ({"300": {}}, "300 is no node id: 0 to 255"),
+        ({"10": "emontx3"}, "RFM2PI_NODES.10: expected words such as name, decoder or datacodes"),
+        ({"10": {"names": [True]}}, "RFM2PI_NODES.10.names[0]: in YAML on, off, yes and no mean true and false"),
         ({"10": {"color": "red"}}, "RFM2PI_NODES.10.color: Extra inputs are not permitted"),
         ({"10": {"datacodes": "h,x"}}, "RFM2PI_NODES.10.datacodes[1]: 'x' is no data code"),
         ({"10": {"datacodes": "h,0"}}, "0 can only be the datacode of all values"),
@@ -104,6 +106,7 @@ def test_a_wrong_setting_is_named(variable: str, value: str, fault: str) -> None
         ({"10": {"datacodes": "h,h", "names": "a", "counters": "1"}}, "limits, counters: no value is called '1'"),
         ({"10": {"datacodes": "h,h", "limits": {"3": [0, 1]}}}, "limits, counters: no value is called '3'"),
         ({"10": {"limits": {"1": [2, 1]}}}, "limits are the lowest and the highest value"),
+        ({"10": {"tx": {"datacodes": "b", "names": "a", "counters": "a"}}}, "counters are values that a node sends"),
         ({"10": {"tx": {"datacodes": "b", "names": "send"}}}, "send is the name of an actuator that every node has"),
         ({"10": {"tx": {"datacodes": "b,b", "names": "a"}}}, "tx needs datacodes and as many names"),
         ({"10": {"tx": {"names": "a"}}}, "tx needs datacodes and as many names"),
@@ -112,6 +115,11 @@ def test_a_wrong_setting_is_named(variable: str, value: str, fault: str) -> None
 )
 def test_wrong_descriptions_of_nodes_are_explained(nodes: Any, fault: str) -> None:
     assert fault in faults(RFM2PI_NODES=nodes)
+
+
+def test_a_node_may_be_in_the_list_and_nothing_more() -> None:
+    node = settings_for(RFM2PI_NODES="10:\n11: {name: other}").nodes[10]
+    assert (node.name, node.is_described, node.rx.codes, node.rx.repeats) == ("10", True, ("h",), True)
 
 
 def test_limits_and_counters_are_those_of_values_by_their_name() -> None:
@@ -147,6 +155,13 @@ def test_emonhubs_shape_and_ours_say_the_same() -> None:
     yaml = "10: {nodename: tx, rx: {names: 'a, b', datacodes: 'h,L', scales: [0.1, 1], whitening: 1}}"
     described = [settings_for(RFM2PI_NODES=nodes).nodes.described for nodes in (ours, emonhubs, yaml)]
     assert described[0] == described[1] == described[2]
+
+
+def test_the_nodes_in_the_readme_are_understood() -> None:
+    written = (ROOM / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
+    nodes = settings_for(RFM2PI_NODES=written).nodes.described
+    assert {node.name for node in nodes.values()} == {"emontx3", "boiler", "display"}
+    assert nodes[30].rx.limits["return"] == (0, 95)
 
 
 def test_the_example_file_is_complete_and_loads() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import serial
 
-from connectors.rfm2pi.simulator import SimulatedBoard, simulate
+from connectors.rfm2pi.simulator import SimulatedBoard, simulate, simulated_nodes
 from tests.connectors.rfm2pi.conftest import connector_for, settings_for
 from tests.support.link import WITHIN_S, entered
 from wattbus.mosquitto import free_port
@@ -56,6 +56,25 @@ async def test_over_tcp_too(tmp_path: Path) -> None:
         assert where[1] == ("127.0.0.1", port)
         async with entered(connector_for(f"socket://127.0.0.1:{port}", RFM2PI_GROUP="33")) as run:
             await run.link.until(lambda link: link.values.get("board__group") == 33 and "8__1" in link.values)
+
+
+def test_its_values_are_plausible_and_fit_whatever_is_described() -> None:
+    nodes = {
+        "5": {"name": "emonpi", "decoder": "emonpi"},
+        "23": {"name": "hall", "decoder": "emonth2"},
+        "7": {"datacodes": "b,B,?", "units": "W,V,p", "scale": 0.1},
+    }
+    settings = settings_for(RFM2PI_NODES=nodes)
+    last = 0
+    for second in range(0, 100_000, 1000):
+        decoded = {node.number: node.layout.decode(node.frame(second)) for node in simulated_nodes(settings)}
+        hall = dict(zip(settings.nodes[23].rx.names, decoded[23], strict=True))
+        assert 16 <= hall["temperature"] <= 24 and 40 <= hall["humidity"] <= 60 and 2.7 <= hall["battery"] <= 2.9
+        assert 225 <= decoded[5][3] <= 235
+        assert hall["pulsecount"] >= last
+        last = hall["pulsecount"]
+        assert len(decoded[7]) == 3
+    assert last > 0
 
 
 async def test_it_leaves_dev_alone() -> None:

@@ -4,67 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from connectors.socket.connector import SocketConnector, create
 from connectors.socket.settings import Settings
 from connectors.socket.simulator import TalkingServer
+from tests.support.link import WITHIN_S, RecordingLink, entered
 from wattbus import metrics
-from wattbus.connector import Datapoint
-from wattbus.errors import DecodeError, causes
-from wattbus.jsontext import JsonValue, dumps
-from wattbus.readings import flatten
 from wattbus.settings import load
 
 NAME = "lines"
 
 
 @dataclass
-class RecordingLink:
-    """The runtime's side of the contract: decodes, and remembers."""
+class LineLink(RecordingLink):
+    """Waits for so many readings or faults, and gives them."""
 
-    connector: SocketConnector
-    raw: list[JsonValue] = field(default_factory=list)
-    values: list[dict[str, Any]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    units: list[tuple[str, bool, str]] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
-        dumps(raw)  # JSON, or it raises
-        self.raw.append(raw)
-        try:
-            for reading in self.connector.decode(raw):
-                self.values.append(flatten(reading).values)
-        except DecodeError as error:
-            self.faults.append(str(error))
-        self.changed.set()
-
-    def announce(self, datapoints: Iterable[Datapoint]) -> None:
-        raise AssertionError("datapoints are discovered")
-
-    def unit(self, name: str, up: bool, reason: str = "") -> None:
-        self.units.append((name, up, reason))
-        self.changed.set()
-
-    async def until(self, arrived: Callable[[RecordingLink], bool], seconds: float = 10) -> None:
-        """Wait until it is so; a test that waits in vain fails."""
-        async with asyncio.timeout(seconds):
-            while not arrived(self):
-                self.changed.clear()
-                await self.changed.wait()
-
-    async def until_values(self, number: int, seconds: float = 10) -> list[dict[str, Any]]:
-        """Wait for so many readings."""
-        await self.until(lambda link: len(link.values) >= number, seconds)
-        return self.values
+    async def until_values(self, number: int) -> list[dict[str, Any]]:
+        await self.until(lambda link: len(link.readings) >= number)
+        return self.readings
 
     async def until_faults(self, number: int) -> list[str]:
         await self.until(lambda link: len(link.faults) >= number)
-        return self.faults
+        return self.reasons
+
+    @property
+    def reasons(self) -> list[str]:
+        """What was wrong with each message that made no sense."""
+        return [str(fault) for fault in self.faults]
 
 
 def settings_for(**variables: str) -> Settings:
@@ -76,22 +46,14 @@ class Running:
     """A connector whose `run` is under way."""
 
     connector: SocketConnector
-    link: RecordingLink
+    link: LineLink
     task: asyncio.Task[None]
+    ended: Callable[[], Awaitable[str]]
 
     @property
     def port(self) -> int:
         assert self.connector.address is not None
         return self.connector.address[1]
-
-    async def ended(self) -> str:
-        """What `run` ended with."""
-        async with asyncio.timeout(10):
-            await asyncio.wait([self.task])
-        error = self.task.exception()
-        assert error is not None
-        [cause] = causes(error)
-        return f"{type(cause).__name__}: {cause}"
 
 
 @asynccontextmanager
@@ -100,18 +62,14 @@ async def running(**variables: str) -> AsyncIterator[Running]:
     is_client = "SERVER_IP" in variables
     given = variables if is_client else {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": "0", **variables}
     connector = create(settings_for(**given))
-    link = RecordingLink(connector)
-    task = asyncio.create_task(connector.run(link))
-    try:
+    link = LineLink(connector)
+    async with entered(connector, link) as run:
         if not is_client:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WITHIN_S):
                 listening = asyncio.ensure_future(connector.is_listening.wait())
-                await asyncio.wait([listening, task], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([listening, run.task], return_when=asyncio.FIRST_COMPLETED)
                 listening.cancel()
-        yield Running(connector, link, task)
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+        yield Running(connector, link, run.task, run.ended)
 
 
 @asynccontextmanager
@@ -133,6 +91,6 @@ def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
 
 async def eventually(holds: Callable[[], bool]) -> None:
     """Wait for an effect that nobody tells, such as a counter."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while not holds():
             await asyncio.sleep(0.01)

@@ -8,8 +8,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from connectors.socket import client as client_module
 from connectors.socket.simulator import TalkingServer
 from tests.connectors.socket.conftest import client_of, connect, counted, running
+from tests.support.clock import turns
+from wattbus.retry import Backoff
+
+
+@pytest.fixture(autouse=True)
+def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connects again sooner than the second that it takes in earnest."""
+    monkeypatch.setattr(client_module, "Backoff", lambda: Backoff(first_s=0.05))
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ async def test_one_packet_may_hold_many_messages_and_a_message_many_packets(serv
             await server.send(bytes([byte]))
             await asyncio.sleep(0)
         await client.link.until_values(35)
-    assert [value["n"] for value in client.link.values] == [*range(30), *range(5)]
+    assert [value["n"] for value in client.link.readings] == [*range(30), *range(5)]
     assert client.link.raw[0]["peer"] == "127.0.0.1"
 
 
@@ -39,7 +48,7 @@ async def test_noise_and_damage_are_survived_and_counted(server: TalkingServer) 
         await server.send(b'\xff\xfe{"inner": {"a": 1}, "x": 2}\n{"a": 1}')
         await server.send(b'{"a": 2, "lost": [1, {"a": 3}\n{"a": 4}' + b'{"long": "' + b"x" * 1000 + b'"}{"a": 5}')
         await client.link.until_values(3)
-    assert client.link.values == [{"a": 1}, {"a": 4}, {"a": 5}]
+    assert client.link.readings == [{"a": 1}, {"a": 4}, {"a": 5}]
     assert len(client.link.faults) == 3
     assert counted("socket_dropped_bytes") - dropped > 1000
 
@@ -59,7 +68,7 @@ async def test_a_server_that_closes_without_a_message_is_down(server: TalkingSer
     async with client_of(server) as client:
         await server.connected()
         server.close()
-        assert "LinkDown: " in (ended := await client.ended()) and "closed the connection" in ended
+        assert "closed the connection" in await client.ended()
 
 
 async def test_the_line_is_torn_away_in_the_middle_and_comes_back(server: TalkingServer) -> None:
@@ -72,9 +81,9 @@ async def test_the_line_is_torn_away_in_the_middle_and_comes_back(server: Talkin
         await server.send(b'{"n": 3}')
         await client.link.until_values(2)
         await server.stop()
-        assert "LinkDown" in await client.ended()
-    assert client.link.values == [{"n": 1}, {"n": 3}]
-    assert client.link.faults == ["cut: the connection ended inside a message"]
+        assert await client.ended()
+    assert client.link.readings == [{"n": 1}, {"n": 3}]
+    assert client.link.reasons == ["cut: the connection ended inside a message"]
     await server.start()
     async with client_of(server) as client:  # the runtime enters again
         await server.connected(3)
@@ -82,30 +91,46 @@ async def test_the_line_is_torn_away_in_the_middle_and_comes_back(server: Talkin
         assert await client.link.until_values(1) == [{"n": 4}]
 
 
+@pytest.mark.parametrize("torn", [False, True])
+async def test_a_pause_or_the_senders_goodbye_ends_a_message_but_no_torn_line(
+    server: TalkingServer, torn: bool
+) -> None:
+    settings = {"PARSE_AS": "VALUES", "SOCKET_FRAMING": "pause", "SOCKET_PAUSE_SECONDS": "60"}
+    async with client_of(server, **settings) as client:
+        await server.connected()
+        await server.send(b"14 15 2")
+        await turns()  # on this machine it has arrived now; a reset would discard what is unread
+        if torn:
+            server.tear()
+            assert await client.link.until_faults(1) == ["cut: the connection ended inside a message"]
+        else:
+            server.close()
+            assert await client.link.until_values(1) == [{"14__1": 15, "14__2": 2}]
+
+
 async def test_nobody_there() -> None:
     server = await TalkingServer().start()
     await server.stop()
     async with client_of(server) as client:
-        assert "LinkDown" in (ended := await client.ended()) and "refused" in ended
+        assert "refused" in await client.ended()
     async with running(SERVER_IP="no-such-host.invalid", SERVER_PORT="1") as client:
-        assert "LinkDown" in await client.ended()
+        assert await client.ended()
 
 
 async def test_recv_timeout_ends_a_connection_that_gives_no_message(server: TalkingServer) -> None:
     """Half-open, or just mute: both look like this. Bytes that are no message do not count."""
-    async with client_of(server, RECV_TIMEOUT="0.4") as client:
+    async with client_of(server, RECV_TIMEOUT="0.7") as client:
         await server.connected()
         await server.send(b'{"n": 1}')
         await client.link.until_values(1)
         await server.send(b"    ")
         ended = await client.ended()
-    assert "silent for 0.4 s" in ended
+    assert "silent for 0.7 s" in ended
 
 
 async def test_recv_timeout_0_wants_a_message_at_once(server: TalkingServer) -> None:
     async with client_of(server, RECV_TIMEOUT="0") as client:
-        async with asyncio.timeout(2):
-            assert "silent" in await client.ended()
+        assert "silent for 0.1 s" in await client.ended()
 
 
 async def test_a_negative_recv_timeout_waits_for_ever(server: TalkingServer) -> None:
@@ -155,7 +180,7 @@ async def test_lines_of_a_converter_that_is_joined_midway(server: TalkingServer)
         await server.connected()
         await server.send(b"5 26\r\n14 15 26\r\n")
         assert await client.link.until_values(1) == [{"14__1": 15, "14__2": 26}]
-    assert client.link.faults == []
+    assert client.link.reasons == []
 
 
 async def test_the_talking_server_is_a_server_for_anybody(server: TalkingServer) -> None:

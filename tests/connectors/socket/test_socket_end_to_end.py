@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import sqlite3
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from connectors.socket import devices
 from connectors.socket.connector import SocketConnector, create
 from connectors.socket.settings import Settings
 from connectors.socket.simulator import TalkingServer
 from history.service import run as run_history
 from history.settings import Settings as HistorySettings
 from tests.connectors.socket.conftest import connect, eventually, settings_for
-from tests.e2e.house import STORED
 from tests.support.mqtt import plain_client
+from tests.support.site import Site
 from wattbus.mosquitto import Mosquitto
 from wattbus.runtime import run_connector
 from wattbus.settings import load
@@ -38,47 +40,30 @@ async def alive(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-class Installation:
-    """A connector and a history on one broker."""
+class Installation(Site):
+    """The connector `lines` and a history on one broker, as tasks of this process: so a test can quicken them."""
 
     def __init__(self, mosquitto: Mosquitto, folder: Path, **variables: str) -> None:
-        common = {"MQTT_BROKER_PORT": str(mosquitto.port), "DATA_DIRECTORY": str(folder)}
+        super().__init__(folder, mosquitto, "socket", "lines", variables)
+        common = {"MQTT_BROKER_PORT": str(mosquitto.port), "DATA_DIRECTORY": str(self.database.parent)}
         self.settings: Settings = settings_for(**common, **variables)
-        self.connector: SocketConnector = create(self.settings)
-        self._history = load(HistorySettings, {**common, "HISTORY_RECEIPT_SECONDS": "0.1"})
-        self._database = folder / "history.db"
+        self.lines: SocketConnector = create(self.settings)
+        self._history_settings = load(HistorySettings, {**common, "HISTORY_RECEIPT_SECONDS": "0.1"})
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Both; the body begins when history is there, or it would wait for what came before."""
         port = self.settings.mqtt_broker_port
-        async with alive(run_history(self._history), run_connector(self.connector, self.settings)):
+        async with alive(run_history(self._history_settings), run_connector(self.lines, self.settings)):
             async with plain_client(port, "history/status") as client:
                 await client.message("history/status", state="online")
             yield
 
     async def port(self) -> int:
         async with asyncio.timeout(SOON):
-            await self.connector.is_listening.wait()
-        assert self.connector.address is not None
-        return self.connector.address[1]
-
-    def stored(self, key: str) -> list[float]:
-        if not self._database.exists():
-            return []
-        with contextlib.closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
-            try:
-                return [row[0] for row in database.execute(STORED, {"connector": "lines", "key": key})]
-            except sqlite3.OperationalError:
-                return []  # not migrated yet
-
-    async def until_stored(self, key: str, values: list[float]) -> None:
-        try:
-            async with asyncio.timeout(SOON):
-                while self.stored(key) != values:
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            assert self.stored(key) == values
+            await self.lines.is_listening.wait()
+        assert self.lines.address is not None
+        return self.lines.address[1]
 
 
 def say(port: int, *lines: bytes) -> None:
@@ -108,8 +93,9 @@ async def test_lines_reach_the_database_while_the_broker_is_away_and_connections
         await mosquitto.stop()
 
 
-async def test_what_is_seen_on_the_bus(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    nodes = '{"10": {"name": "attic", "names": ["temp"], "units": ["Cel"], "scales": [0.1], "silence_seconds": 1}}'
+async def test_what_is_seen_on_the_bus(mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "LOOK_EVERY_S", 0.05)
+    nodes = '{"10": {"name": "attic", "names": ["temp"], "units": ["Cel"], "scales": [0.1], "silence_seconds": 0.5}}'
     house = Installation(
         mosquitto, tmp_path, LISTEN_HOST="127.0.0.1", LISTEN_PORT="0", SOCKET_NODES=nodes, SEND_RAW_MESSAGE_TO_DB="TRUE"
     )
@@ -122,7 +108,7 @@ async def test_what_is_seen_on_the_bus(mosquitto: Mosquitto, tmp_path: Path) -> 
         whole, cut = await client.messages("lines/raw_message_to_db", 2)
         assert whole["raw_message"] == {"peer": "127.0.0.1", "text": "10 215"}
         assert cut["raw_message"]["fault"] == "cut: the connection ended inside a message"
-        await client.message("lines/status", state="degraded", detail="attic: silent for 1 s")
+        await client.message("lines/status", state="degraded", detail="attic: silent for 0.5 s")
         assert (await client.message("lines/messages/attic__temp/value", quality="offline"))["value"] == 21.5
         say(port, b"10 216\r\n")
         await client.until(lambda: client.last("lines/messages/attic__temp/value")["value"] == 21.6)

@@ -369,7 +369,14 @@ def test_whatever_came_until_the_pause_is_a_message() -> None:
         "longer than 20 bytes (RECV_BUFSIZE)"
     ]
     framing.feed(b"a: 2")
-    assert framing.end() == [Piece(b"a: 2")]
+    assert framing.end(closed=True) == [Piece(b"a: 2")]
+
+
+def test_what_is_torn_before_the_pause_is_no_message() -> None:
+    framing = PauseFraming(LIMIT)
+    framing.feed(b"14 15 2")
+    assert framing.end() == [Piece(b"14 15 2", "cut: the connection ended inside a message")]
+    assert framing.dropped == 7
 
 
 @pytest.mark.parametrize("name", ["json", "length", "yaml", "pause"])
@@ -386,5 +393,5 @@ def test_who_joins_midway_waits_for_a_boundary(name: str) -> None:
     if name != "json":
         pieces += framing.pause()
     assert pieces == ([Piece(b'{"a": 1}')] if name == "json" else [])
-    assert len(messages(framing.feed(message) + framing.end())) == 1
+    assert len(messages(framing.feed(message) + framing.end(closed=True))) == 1
     assert framing.dropped == 0

@@ -19,18 +19,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("connector", "type", "key", name="one_datapoint_per_key"),
         sa.UniqueConstraint("topic", name="one_datapoint_per_topic"),
     )
-    for name, key in (("recent", ("time", "datapoint")), ("history", ("datapoint", "time"))):
-        op.create_table(
-            name,
-            sa.Column("time", sa.BigInteger, nullable=False),
-            sa.Column("datapoint", sa.Integer, nullable=False),
-            sa.Column("number", sa.Double),
-            sa.Column("whole", sa.SmallInteger, nullable=False),
-            sa.Column("other", sa.Text),
-            sa.Column("quality", sa.Text),
-            sa.PrimaryKeyConstraint(*key),
-            sqlite_with_rowid=False,
-        )
+    if op.get_context().dialect.name == "postgresql":
+        values_on_postgresql()
+    else:
+        values_on_sqlite()
     for name in ("setpoints", "schedules"):
         op.create_table(
             name,
@@ -68,4 +60,38 @@ def upgrade() -> None:
         "storage_state",
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("value", sa.BigInteger, nullable=False),
+    )
+
+
+def values_on_sqlite() -> None:
+    for name, key in (("recent", ("time", "datapoint")), ("history", ("datapoint", "time"))):
+        op.create_table(
+            name,
+            sa.Column("time", sa.BigInteger, nullable=False),
+            sa.Column("datapoint", sa.Integer, nullable=False),
+            sa.Column("number", sa.Double),
+            sa.Column("whole", sa.SmallInteger, nullable=False),
+            sa.Column("other", sa.Text),
+            sa.Column("quality", sa.Text),
+            sa.PrimaryKeyConstraint(*key),
+            sqlite_with_rowid=False,
+        )
+
+
+def values_on_postgresql() -> None:
+    """The widest columns first: in another order each row would hold eight bytes of nothing."""
+    op.create_table(
+        "history",
+        sa.Column("number", sa.Double),
+        sa.Column("time", sa.BigInteger, nullable=False),
+        sa.Column("datapoint", sa.Integer, nullable=False),
+        sa.Column("whole", sa.SmallInteger, nullable=False),
+        sa.Column("other", sa.Text),
+        sa.Column("quality", sa.Text),
+        sa.PrimaryKeyConstraint("datapoint", "time"),
+    )
+    # With its defaults a large table would be looked after when a fifth of it has changed: once in years.
+    op.execute(
+        "ALTER TABLE history SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02,"
+        " autovacuum_vacuum_insert_scale_factor = 0.02)"
     )

@@ -16,9 +16,18 @@ def upgrade() -> None:
         sa.Column("bytes", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("connector", name="one_raw_connector_per_name"),
     )
+    on_postgresql = op.get_context().dialect.name == "postgresql"
+    # A hypertable's unique keys hold the time: on PostgreSQL the index below is the only one, and the number is given.
+    number = (
+        sa.Column("id", sa.BigInteger, nullable=False, server_default=sa.text("nextval('raw_messages_id_seq')"))
+        if on_postgresql
+        else sa.Column("id", sa.Integer, primary_key=True)
+    )
+    if on_postgresql:
+        op.execute("CREATE SEQUENCE raw_messages_id_seq")
     op.create_table(
         "raw_messages",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+        number,
         sa.Column("connector", sa.Integer, nullable=False),
         sa.Column("time", sa.BigInteger, nullable=False),
         sa.Column("digest", sa.BigInteger, nullable=False),
@@ -26,3 +35,9 @@ def upgrade() -> None:
         sa.Column("connector_version", sa.Text),
     )
     op.create_index("one_raw_message_per_content", "raw_messages", ["connector", "time", "digest"], unique=True)
+    if on_postgresql:
+        op.execute("ALTER SEQUENCE raw_messages_id_seq OWNED BY raw_messages.id")
+        op.execute(
+            "ALTER TABLE raw_messages SET (autovacuum_vacuum_scale_factor = 0.02,"
+            " autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02)"
+        )

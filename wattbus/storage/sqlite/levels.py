@@ -6,60 +6,61 @@ begins with the time, so that a batch is appended at the end of the file's tree;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage import bulk
+from wattbus.storage.layout import COLUMNS, Row
 from wattbus.storage.records import Written
+from wattbus.storage.schema import history, recent
 
 ROWS_BEFORE_MERGE = 200_000
 MS_BEFORE_MERGE = 300_000
 GRACE_MS = 10_000  # rows this young stay in recent, so that their late neighbours need not go to history one by one
 
-Row = tuple[int, int, float | None, int, str | None, str | None]  # time, datapoint, number, whole, other, quality
-
 _COUNT_RECENT = text("SELECT count(*) FROM recent")
-_COLUMNS = "time, datapoint, number, whole, other, quality"
+_COLUMNS = ", ".join(COLUMNS)
 _SET = "number = excluded.number, whole = excluded.whole, other = excluded.other, quality = excluded.quality"
 # 21 and 21.0 are the same number: a sender may write it either way.
 _DIFFERENT = "number IS NOT excluded.number OR other IS NOT excluded.other OR quality IS NOT excluded.quality"
 
 
-@dataclass(slots=True)
 class Levels:
-    """What is known about the levels without asking the database. After a rollback call `load()` again."""
+    """`Layout` of a SQLite file, with what is known about the levels without asking the database."""
 
-    in_recent: int = 0
-    waiting: int = 0  # rows that the last merge left in recent
-    merged_ms: int | None = None
+    tables: Sequence[Table] = (recent, history)
+
+    def __init__(self) -> None:
+        self._in_recent = 0
+        self._waiting = 0  # rows that the last merge left in recent
+        self._merged_ms: int | None = None
 
     async def load(self, connection: AsyncConnection) -> None:
-        self.in_recent = (await connection.execute(_COUNT_RECENT)).scalar_one()
+        self._in_recent = (await connection.execute(_COUNT_RECENT)).scalar_one()
 
     async def insert(self, connection: AsyncConnection, rows: list[Row]) -> Written:
-        """Put each row where it belongs."""
         if not rows:
             return Written()
         watermark = await _watermark(connection)
         new = [row for row in rows if row[0] > watermark]
-        written = await _insert(connection, "recent", "time, datapoint", new)
-        self.in_recent += written.rows
+        written = await _insert(connection, recent, "time, datapoint", new)
+        self._in_recent += written.rows
         if len(new) < len(rows):
             late = [row for row in rows if row[0] <= watermark]
             late.sort(key=_by_datapoint)
-            written += await _insert(connection, "history", "datapoint, time", late)
+            written += await _insert(connection, history, "datapoint, time", late)
         return written
 
-    def merge_is_due(self, now_ms: int) -> bool:
-        if self.merged_ms is None or now_ms < self.merged_ms:  # the first time, or the clock was set back
-            self.merged_ms = now_ms
-        old = now_ms - self.merged_ms >= MS_BEFORE_MERGE and self.in_recent > 0
-        return self.in_recent - self.waiting >= ROWS_BEFORE_MERGE or old
+    def tidy_is_due(self, now_ms: int) -> bool:
+        if self._merged_ms is None or now_ms < self._merged_ms:  # the first time, or the clock was set back
+            self._merged_ms = now_ms
+        old = now_ms - self._merged_ms >= MS_BEFORE_MERGE and self._in_recent > 0
+        return self._in_recent - self._waiting >= ROWS_BEFORE_MERGE or old
 
-    async def merge(self, connection: AsyncConnection, now_ms: int) -> None:
+    async def tidy(self, connection: AsyncConnection, now_ms: int) -> None:
         """Sort what is old enough into `history`; rows with a time in the future wait until it has come.
 
         The watermark only rises: were it to fall, a row's twin could be written to the other level.
@@ -67,7 +68,7 @@ class Levels:
         newest = (await connection.execute(text("SELECT max(time) FROM recent"))).scalar()
         settled = now_ms - GRACE_MS
         watermark = max(await _watermark(connection), settled if newest is None else min(settled, newest))
-        self.merged_ms = now_ms
+        self._merged_ms = now_ms
         await connection.execute(
             text(
                 f"INSERT INTO history ({_COLUMNS}) SELECT {_COLUMNS} FROM recent WHERE time <= :watermark "
@@ -84,7 +85,7 @@ class Levels:
             {"watermark": watermark},
         )
         await self.load(connection)
-        self.waiting = self.in_recent
+        self._waiting = self._in_recent
 
 
 async def _watermark(connection: AsyncConnection) -> int:
@@ -93,14 +94,14 @@ async def _watermark(connection: AsyncConnection) -> int:
     return -(2**62) if stored is None else int(stored)
 
 
-async def _insert(connection: AsyncConnection, table: str, key: str, rows: list[Row]) -> Written:
+async def _insert(connection: AsyncConnection, table: Table, key: str, rows: list[Row]) -> Written:
     if not rows:
         return Written()
-    new = await bulk.insert(connection, table, _COLUMNS, rows, "ON CONFLICT DO NOTHING")
+    new = await bulk.insert(connection, table, COLUMNS, rows, "ON CONFLICT DO NOTHING")
     if new == len(rows):
         return Written(rows=new)
     replace = f"ON CONFLICT ({key}) DO UPDATE SET {_SET} WHERE {_DIFFERENT}"
-    conflicts = await bulk.insert(connection, table, _COLUMNS, rows, replace)
+    conflicts = await bulk.insert(connection, table, COLUMNS, rows, replace)
     return Written(rows=new, redelivered=len(rows) - new - conflicts, conflicts=conflicts)
 
 

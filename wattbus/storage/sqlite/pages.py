@@ -6,7 +6,7 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage.engine import SqliteEngine
+from wattbus.storage.engine import Engine
 
 PAGES_PER_STEP = 500
 FREE_PAGES_KEPT = 0.1  # of the file: new rows fill them; more are given back to the file system
@@ -19,7 +19,7 @@ async def bytes_in_use(connection: AsyncConnection) -> int:
     return int(size) * (pages - free)
 
 
-async def give_back(engine: SqliteEngine) -> None:
+async def give_back(engine: Engine) -> None:
     """Shrink the file when much of it is free, in steps that leave room for writers between them."""
     while True:
         async with engine.reading() as connection:

@@ -1,0 +1,147 @@
+"""The store of history on any of our databases: what they have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from wattbus.storage import queries, sessions
+from wattbus.storage.batch_rows import BatchRows
+from wattbus.storage.engine import Engine
+from wattbus.storage.layout import Layout, Retainer
+from wattbus.storage.records import (
+    ALWAYS,
+    Batch,
+    PlanKind,
+    Removed,
+    Retention,
+    SessionState,
+    Span,
+    StoredDatapoint,
+    StoredOutcome,
+    StoredPlan,
+    StoredValue,
+    Written,
+)
+from wattbus.storage.registry import Registry
+from wattbus.storage.store import Aggregate
+
+T = TypeVar("T")
+
+
+class HistoryStore:
+    """`Store`; see `wattbus.storage.store` for what the methods promise."""
+
+    def __init__(self, engine: Engine, layout: Layout, retainer: Retainer) -> None:
+        self._engine = engine
+        self._layout = layout
+        self._registry = Registry(layout.tables)
+        self._rows = BatchRows(self._registry)
+        self._queries = queries.Queries(layout.tables)
+        self._retainer = retainer
+        self._changing = asyncio.Lock()
+        self._sound = False  # whether registry and layout say what the database says
+
+    async def open(self) -> None:
+        await self._engine.open()
+        await self._change(_nothing)
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    async def write(self, batch: Batch) -> Written:
+        async def work(connection: AsyncConnection) -> Written:
+            await self._registry.announce(connection, batch.announcements)
+            await self._rows.make_datapoints(connection, batch)
+            rows, refused = self._rows.of_values(batch)
+            written = Written(refused=refused) + await self._layout.insert(connection, rows)
+            written += await self._rows.write_commands(connection, batch)
+            await sessions.write(connection, batch.sessions)
+            return written
+
+        return await self._change(work)
+
+    async def _change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do `work` in one transaction. After a rollback the memory knows too much, and learns again."""
+
+        async def transaction(connection: AsyncConnection) -> T:
+            if not self._sound:
+                await self._registry.load(connection)
+                await self._layout.load(connection)
+            self._sound = False
+            return await work(connection)
+
+        async with self._changing:
+            result = await self._engine.write(transaction)
+            self._sound = True
+        return result
+
+    async def tidy(self, now_ms: int) -> None:
+        if self._layout.tidy_is_due(now_ms):
+            await self._change(lambda connection: self._layout.tidy(connection, now_ms))
+
+    async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        return await self._retainer.retain(retention, now_ms)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def sessions(self, keys: Collection[tuple[str, str]]) -> list[SessionState]:
+        async with self._engine.reading() as connection:
+            return await sessions.load(connection, keys)
+
+    async def recent_sessions(self, since_ms: int) -> list[SessionState]:
+        async with self._engine.reading() as connection:
+            return await sessions.load_recent(connection, since_ms)
+
+    async def datapoints(self) -> list[StoredDatapoint]:
+        async with self._engine.reading() as connection:
+            return await queries.known_datapoints(connection)
+
+    async def values(
+        self, datapoint: int, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
+    ) -> list[StoredValue]:
+        async with self._engine.reading() as connection:
+            return await self._queries.values(connection, datapoint, span, at_most, newest_first)
+
+    async def last_values(self, datapoints: Collection[int], span: Span = ALWAYS) -> dict[int, StoredValue]:
+        async with self._engine.reading() as connection:
+            return await self._queries.last_values(connection, datapoints, span)
+
+    async def aggregate(
+        self, datapoint: int, interval_ms: int, function: Aggregate, span: Span = ALWAYS
+    ) -> list[StoredValue]:
+        async with self._engine.reading() as connection:
+            return await self._queries.aggregate(connection, datapoint, interval_ms, function, span)
+
+    async def plans(
+        self,
+        kind: PlanKind,
+        datapoint: int,
+        span: Span = ALWAYS,
+        *,
+        at_most: int | None = None,
+        newest_first: bool = False,
+    ) -> list[StoredPlan]:
+        async with self._engine.reading() as connection:
+            return await queries.plans(connection, kind, datapoint, span, at_most, newest_first)
+
+    async def outcomes(
+        self, datapoint: int, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
+    ) -> list[StoredOutcome]:
+        async with self._engine.reading() as connection:
+            return await queries.told_outcomes(connection, datapoint, span, at_most, newest_first)
+
+    async def bytes_used(self) -> int:
+        return await self._retainer.bytes_used()
+
+    async def oldest_ms(self) -> int | None:
+        return await self._retainer.oldest_ms()
+
+
+async def _nothing(_: AsyncConnection) -> None:
+    """Only learn what the database says."""
