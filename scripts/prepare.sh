@@ -40,17 +40,21 @@ missing_packages() {
             mosquitto) command -v mosquitto >/dev/null ;;
             mosquitto-clients) command -v mosquitto_sub >/dev/null && command -v mosquitto_pub >/dev/null ;;
             python3-venv) environment_works || { python=$(find_python) && can_make_environments "$python"; } ;;
+            postgresql) command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
             libmodbus-dev) pkg-config --exists libmodbus 2>/dev/null ;;
             *) command -v "$package" >/dev/null ;;
         esac || printf '%s\n' "$package"
     done
 }
 
-# As `apt-get install`, but a broker that comes with it is neither started now nor at the next boot: the demo starts
-# its own. A broker that was there before is left as it is.
+# As `apt-get install`, but a server that comes with it is neither started now nor at the next boot: we start our own.
+# One that was there before is left as it is.
 install_packages() {
-    local policy=/usr/sbin/policy-rc.d made_policy="" status=0
-    if [[ " $* " == *" mosquitto "* && ! -e $policy ]]; then
+    local policy=/usr/sbin/policy-rc.d made_policy="" status=0 package server servers=()
+    for package in "$@"; do
+        case "$package" in mosquitto | postgresql) servers+=("$package") ;; esac
+    done
+    if [[ ${#servers[@]} -gt 0 && ! -e $policy ]]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
         made_policy=yes
@@ -62,12 +66,14 @@ install_packages() {
         rm -f "$policy"
         trap - EXIT
     fi
-    if [[ $status -eq 0 && " $* " == *" mosquitto "* ]]; then
-        if command -v systemctl >/dev/null; then
-            systemctl disable --now mosquitto >/dev/null 2>&1 || true
-        elif command -v update-rc.d >/dev/null; then
-            update-rc.d mosquitto disable >/dev/null 2>&1 || true
-        fi
+    if [[ $status -eq 0 ]]; then
+        for server in "${servers[@]}"; do
+            if command -v systemctl >/dev/null; then
+                systemctl disable --now "$server" >/dev/null 2>&1 || true
+            elif command -v update-rc.d >/dev/null; then
+                update-rc.d "$server" disable >/dev/null 2>&1 || true
+            fi
+        done
     fi
     return $status
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from connectors.im871a.telegram import Telegram
 from wattbus.catalogue import format_of
-from wattbus.connector import Datapoint, Reading
+from wattbus.connector import DataFormat, Datapoint, Reading
 
 
 class Announcements:
-    """Tells counters from other values, and follows a meter's name.
+    """Tells counters from other values, and follows a meter's name. A value that was none at first is described anew
+    when it is one.
 
     How often a meter is heard is left to `Quiet`, which marks all its values at once. An `expected_interval_s` here
     would also make the runtime open the stick again whenever no configured meter was heard for ten intervals, though
@@ -16,15 +17,16 @@ class Announcements:
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, str] = {}
+        self._told: dict[str, tuple[str, DataFormat]] = {}
 
     def news(self, reading: Reading, telegram: Telegram) -> list[Datapoint]:
         """`reading` is the telegram's."""
         news = []
         for key, quantity in reading.values.items():
-            if self._told.get(key) == quantity.description:
+            description, data_format = self._told.get(key, ("", "unknown"))
+            if description == quantity.description and (data_format != "unknown" or quantity.value is None):
                 continue
-            self._told[key] = quantity.description
+            self._told[key] = quantity.description, format_of(quantity.value)
             news.append(
                 Datapoint(
                     key,

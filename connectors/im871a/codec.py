@@ -144,7 +144,7 @@ def _stranger(stranger: JsonValue) -> Reading:
     elif stranger.get("security") not in ("none", None):
         text += ", in a form that cannot be read here"
     if like := stranger.get("like"):
-        text += f", has the same number as the configured {like}"
+        text += f", comes under the same number as the configured {like}"
     name = f"stranger__{stranger['manufacturer']}-{stranger['id']}"
     told = None if stranger.get("known") else text
     return Reading({name: Quantity(told, "", "a meter that is heard and not configured; empty once it is")})

@@ -46,6 +46,7 @@ def test_versions_may_be_written_as_people_do(given: str, version: str) -> None:
         ({"DSMR_SIMULATE_INTERVAL_SECONDS": "1e12"}, "DSMR_SIMULATE_INTERVAL_SECONDS: Input should be less than"),
         ({"DSMR_TIMEOUT_SECONDS": "0"}, "DSMR_TIMEOUT_SECONDS: Input should be greater than 1"),
         ({"DSMR_ENCRYPTION_KEY": "0123"}, "DSMR_ENCRYPTION_KEY: expected 32 hexadecimal digits"),
+        ({"DSMR_ENCRYPTION_KEY": "0" * 34}, "DSMR_ENCRYPTION_KEY: expected 32 hexadecimal digits"),
         ({"DSMR_ENCRYPTION_KEY": "x" * 32}, "DSMR_ENCRYPTION_KEY: expected 32 hexadecimal digits"),
         ({"DSMR_AUTHENTICATION_KEY": "0123"}, "DSMR_AUTHENTICATION_KEY: expected 32 hexadecimal digits"),
     ],

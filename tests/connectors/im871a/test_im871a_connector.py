@@ -94,6 +94,13 @@ async def test_earlier_values_and_extremes_are_no_counters() -> None:
         assert scene.link.values["12345678__volume_storage_1_m3"] == 1
 
 
+async def test_a_value_that_was_none_at_first_is_described_when_it_is_one() -> None:
+    async with listening(IM871A_METERS={"12345678": {}}) as scene:
+        for flow, data_format in (("0080", "unknown"), ("0080", "unknown"), ("0500", "generic_numeric")):
+            await scene.hears(telegram_in_clear("12345678", f"78 023b {flow}"))
+            assert scene.link.announced["12345678__volume_flow_m3_h"].data_format == data_format
+
+
 async def test_a_status_is_told_only_by_meters_that_have_one() -> None:
     """Of two kinds of telegrams that a meter sends, one may have a status byte and the other none."""
     with_status = telegram_in_clear("12345678", "7a 01 04 0000 0406 d2040000")

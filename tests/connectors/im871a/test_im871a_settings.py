@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def test_the_env_example_is_complete_and_loads() -> None:
     assert [name for name in sorted(own) if name.upper() not in text] == []
     assert unknown_variables(Settings, set(read_env_file(path))) == {}
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_its_examples_and_defaults_are_right(tmp_path: Path) -> None:
+    """The lines that begin with # load as well, and those without an example show the default."""
+    lines = (ROOM / ".env.example").read_text().splitlines()
+    copy = tmp_path / ".env"
+    copy.write_text("\n".join(re.sub(r"^#(?=[A-Z0-9_]+=)", "", line) for line in lines))
+    shown = read_env_file(copy)
+    settings, default = load(Settings, shown), load(Settings, {"CONNECTOR_NAME": "wmbus"})
+    examples = {"im871a_meters", "im871a_meters_file", "recalc_gateway_id"}
+    differing = {name for name in Settings.model_fields if getattr(settings, name) != getattr(default, name)}
+    assert differing == examples
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ async def test_another_makers_meter_with_the_same_number_and_another_key() -> No
         assert scene.link.faults == []
         assert len(scene.link.raw) == 6
         assert scene.link.values[f"stranger__GUV-{EXAMPLE_METER}"] == (
-            f"GUV {EXAMPLE_METER}, version 48, electricity, needs a key, has the same number as the configured "
+            f"GUV {EXAMPLE_METER}, version 48, electricity, needs a key, comes under the same number as the configured "
             f"{EXAMPLE_METER}"
         )
 
@@ -109,7 +109,7 @@ async def test_another_makers_meter_with_the_same_number_and_no_key_at_all() -> 
     async with listening(IM871A_METERS={EXAMPLE_METER: {}}) as scene:
         await scene.hears(IN_CLEAR, other, IN_CLEAR, other)
         assert scene.link.values[ENERGY] == 10_000
-        assert "has the same number" in scene.link.values[f"stranger__GUV-{EXAMPLE_METER}"]
+        assert "comes under the same number" in scene.link.values[f"stranger__GUV-{EXAMPLE_METER}"]
     meters = {f"GUV-{EXAMPLE_METER}": {}, f"KAM-{EXAMPLE_METER}": {}}
     async with listening(IM871A_METERS=meters) as scene:
         await scene.hears(IN_CLEAR, other)

@@ -92,7 +92,7 @@ async def test_the_line_is_torn_away_in_the_middle_and_comes_back(server: Talkin
 
 
 @pytest.mark.parametrize("torn", [False, True])
-async def test_a_pause_or_the_senders_goodbye_ends_a_message_but_no_torn_line(
+async def test_a_goodbye_ends_a_message_of_framing_pause_and_a_torn_line_does_not(
     server: TalkingServer, torn: bool
 ) -> None:
     settings = {"PARSE_AS": "VALUES", "SOCKET_FRAMING": "pause", "SOCKET_PAUSE_SECONDS": "60"}
