@@ -82,7 +82,7 @@ class Im871a:
                 information = await stick.listen(self._settings.im871a_link_mode)
                 log.debug("%s, firmware 0x%02X", information.module_name, information.firmware)
                 tasks.create_task(self._check(stick), name="check")
-                tasks.create_task(self._watch_meters(), name="quiet meters")
+                tasks.create_task(self._look_around(), name="meters that come and go")
                 await self._silence.guard()
 
     def decode(self, raw: JsonValue) -> Iterable[Reading]:
@@ -105,7 +105,7 @@ class Im871a:
             DAMAGED.labels(self._settings.connector_name).inc(stick.frames.damaged - counted)
             counted = stick.frames.damaged
 
-    async def _watch_meters(self) -> NoReturn:
+    async def _look_around(self) -> NoReturn:
         while True:
             await self._clock.sleep(LOOK_EVERY_S)
-            self._reception.look_for_quiet()
+            self._reception.look_around()

@@ -16,11 +16,9 @@ START = 0xA5
 DEVICE_MANAGEMENT, RADIO_LINK, RADIO_LINK_TEST, HARDWARE_TEST = 1, 2, 3, 4
 HAS_TIMESTAMP, HAS_RSSI, HAS_CRC = 0x20, 0x40, 0x80
 
-# Messages of device management, with their answers one above them.
-PING, SET_CONFIGURATION, GET_CONFIGURATION, RESET = 0x01, 0x03, 0x05, 0x07
-DEVICE_INFORMATION, SYSTEM_STATUS, FIRMWARE_INFORMATION = 0x0F, 0x11, 0x13
-# Messages of the radio link.
-SEND, TELEGRAM_RECEIVED = 0x01, 0x03
+# Messages of device management that are used here, with their answers one above them; and one of the radio link.
+SET_CONFIGURATION, GET_CONFIGURATION, RESET, DEVICE_INFORMATION = 0x03, 0x05, 0x07, 0x0F
+TELEGRAM_RECEIVED = 0x03
 
 _KNOWN_MESSAGES = {
     DEVICE_MANAGEMENT: range(0x01, 0x29),

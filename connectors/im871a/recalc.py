@@ -57,6 +57,7 @@ class ReCalc:
     def __init__(self, settings: Settings, meters: Registry, clock: Clock) -> None:
         self._name = settings.connector_name
         self._root = f"v2/{settings.recalc_gateway_id}"
+        self._set = f"{self._root}/sensors/set"
         self._may_stop = settings.recalc_allow_stop
         self._meters = meters
         self._clock = clock
@@ -69,7 +70,7 @@ class ReCalc:
 
     async def run(self) -> NoReturn:
         """Take commands for ever, one after another. Raises StopAsked."""
-        await self._bus.subscribe([f"{self._root}/sensors/set"])
+        await self._bus.subscribe([self._set])
         if self._may_stop:
             await self._bus.subscribe([STOP], qos=0)  # one that waited at the broker would end the next start
         async with asyncio.TaskGroup() as tasks:
@@ -103,13 +104,17 @@ class ReCalc:
     # -- commands ---------------------------------------------------------------------------------------------------
 
     async def _take(self, delivery: Delivery) -> None:
-        if delivery.topic == STOP:
-            if delivery.retain:
-                log.warning("a retained STOP is left out: it would end every start")
-                return
-            raise StopAsked("STOP was received from ReCalc")
+        """The broker may keep a session with subscriptions of other settings, so the topic is looked at."""
+        if delivery.topic == STOP and self._may_stop:
+            if not delivery.retain:
+                raise StopAsked("STOP was received from ReCalc")
+            log.warning("a retained STOP is left out: it would end every start")
+        elif delivery.topic == self._set:
+            await self._execute(delivery.payload)
+
+    async def _execute(self, payload: bytes) -> None:
         try:
-            command = read_command(delivery.payload)
+            command = read_command(payload)
         except ValueError as error:
             await self._answer(Command({}, ({"error": str(error)},)))
             return

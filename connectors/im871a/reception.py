@@ -32,7 +32,8 @@ class Reception:
         self._meters = meters
         self._recalc = recalc
         self._link: Link | None = None
-        self._gone: set[str] = set()  # meters that are not listened to any more, and the link does not know yet
+        self._gone: set[str] = set()  # meters that are not listened to any more, which the link has not been told yet
+        self._has_changed = False  # the meters have, since strangers were looked through
         self._duplicates = Duplicates(settings.im871a_duplicate_seconds, clock)
         self._neighbours = Neighbours(clock)
         self._quiet = Quiet(settings.im871a_meter_silent_seconds, clock)
@@ -45,7 +46,6 @@ class Reception:
         """What is heard goes to this link."""
         self._link = link
         self._quiet.start()
-        self._tell_changes(link)
         try:
             yield
         finally:
@@ -62,38 +62,44 @@ class Reception:
             self._count("unreadable")
             return
         meter = self._meters.find(header)
-        if meter is not None:
+        is_ours = meter is not None and not self._trust.is_stranger(meter, header)
+        if meter is not None and is_ours:
             self._quiet.heard(meter.id)
         if self._duplicates.is_known(telegram, header):
             self._count("repeaters")
-        elif meter is None or self._trust.is_stranger(meter, header):
-            self._stranger(link, header, meter)
-        else:
+        elif meter is not None and is_ours:
             self._count("meters")
             self._ours(link, meter, header, frame)
-
-    def look_for_quiet(self) -> None:
-        """Tell of meters that were not heard for too long."""
-        if self._link is not None:
-            for meter_id, limit_s in self._quiet.gone(self._meters.meters):
-                self._link.unit(meter_id, up=False, reason=f"not heard for {limit_s:g} s")
+        else:
+            self._count("strangers")
+            self._stranger(link, header, meter)
 
     def meters_changed(self, change: Change) -> None:
         """The registry has other meters, or other keys, now."""
         for meter_id in change.gone | change.rekeyed:
             self._trust.forget(meter_id)
         self._gone = (self._gone | change.gone) - set(self._meters.ids)
-        if self._link is not None:
-            self._tell_changes(self._link)
+        self._has_changed = True
 
-    def _tell_changes(self, link: Link) -> None:
+    def look_around(self) -> None:
+        """Tell of meters that were not heard for too long, or are ours no longer, and of strangers that are ours now.
+
+        To be called now and then while the stick listens.
+        """
+        link = self._link
+        if link is None:
+            return
+        for meter_id, limit_s in self._quiet.gone(self._meters.meters):
+            link.unit(meter_id, up=False, reason=f"not heard for {limit_s:g} s")
         gone, self._gone = self._gone, set()
         for meter_id in gone:
             # Its values turn offline; that nobody listens to it is nothing that is wrong with this connector.
             link.unit(meter_id, up=False, reason="not listened to any more")
             link.unit(meter_id, up=True)
-        for header in self._neighbours.no_longer(self._is_configured):
-            link.emit(codec.raw_stranger(header, known=True))
+        if self._has_changed:
+            self._has_changed = False
+            for header in self._neighbours.no_longer(self._is_configured):
+                link.emit(codec.raw_stranger(header, known=True))
 
     def _is_configured(self, header: Header) -> bool:
         meter = self._meters.find(header)
@@ -102,7 +108,6 @@ class Reception:
     # -- whose it is ------------------------------------------------------------------------------------------------
 
     def _stranger(self, link: Link, header: Header, same_number: Meter | None) -> None:
-        self._count("strangers")
         if self._tells_strangers and self._neighbours.is_news(header):
             link.emit(codec.raw_stranger(header, like=same_number.id if same_number else ""))
 

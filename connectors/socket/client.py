@@ -11,6 +11,7 @@ from links.serial_faults import went_away
 from links.serial_line import Line, open_line
 from links.serial_port import SerialPort
 from links.serial_silence import SilenceWatch, Silent
+from wattbus.cancellation import raise_if_cancelled
 from wattbus.clock import Clock
 from wattbus.connector import Link
 from wattbus.errors import LinkDown, causes
@@ -47,6 +48,7 @@ class Client:
             try:
                 await self._connection(stream)
             except BaseExceptionGroup as group:
+                raise_if_cancelled()  # a group hides a cancellation that comes together with the end
                 if not stream.messages or any(_is_serious(error) for error in causes(group)):
                     raise
                 log.debug("connecting again: %s", causes(group)[0])

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SOON = 20  # seconds: a bound that only a hang reaches
 ENDS_WITHIN = 8  # seconds from SIGTERM to the end of the process
 
+MOST_UNREAD = 10_000  # messages on one topic that a watcher holds for its test; the oldest go
+
 REGISTERS = {"read_input_registers": [{"address": 1, "count": 1, "unit": 1, "datatypes": "<e"}]}
 
 
@@ -118,7 +120,7 @@ class Watcher:
     """A `mosquitto_sub`. Messages wait by topic: nobody promises in which order those of several topics come."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._waiting: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=MOST_UNREAD))
         self._arrived = asyncio.Event()
 
     def take(self, topic: str, payload: str) -> None:

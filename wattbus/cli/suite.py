@@ -115,7 +115,7 @@ class _Reader:
                 raise ConfigError("MQTT_BROKER_PORT: without MQTT_BROKER_HOST it belongs into common.env")
             if "MQTT_BROKER_HOST" in own:
                 shared = {name: value for name, value in shared.items() if name != "MQTT_BROKER_PORT"}
-            # Other services keep the name of their kind: connectors wait for `history`, whatever its file is called.
+            # Other services keep the name of their kind, whatever their file is called: usually there is one of each.
             name = path.name.removesuffix(".env").replace(".", "-").replace("_", "-").lower()
             defaults = {"CONNECTOR_NAME": name} if service.create else {}
             settings = load(service.settings_class, {**shared, **own}, **defaults)

@@ -1,13 +1,10 @@
-"""The measurements and the fuzzer run, and find what they should: numbers, and nothing."""
+"""`bench/decode` runs, and finds numbers."""
 
 from __future__ import annotations
 
-import random
 import re
 import subprocess
 from pathlib import Path
-
-from bench.fuzz_im871a import Air, attempts, run
 
 PROJECT = Path(__file__).parents[3]
 
@@ -33,10 +30,3 @@ def test_bench_decode_names_what_there_is() -> None:
     assert "there is no fax" in done.stderr
     assert "im871a" in done.stderr
     assert "im871a" in bench_decode("--help").stdout
-
-
-def test_some_thousand_mutated_telegrams() -> None:
-    """`python -m bench.fuzz_im871a` tries a million."""
-    next_attempt, air = attempts(random.Random(7)), Air()
-    outcomes = {run(*next_attempt(), air) for _ in range(2000)}
-    assert outcomes == {"decoded", "refused"}

@@ -194,8 +194,9 @@ async def test_a_stranger_that_is_configured_is_none_any_more() -> None:
 
 
 def configure(scene: Scene, meters: dict[str, Any]) -> None:
-    """As a file does that is read again."""
+    """As a file does that is read again; a second later the connector looks around."""
     scene.connector.meters.replace("file", connector_for(IM871A_METERS=meters)._settings.im871a_meters)
+    scene.connector._reception.look_around()
 
 
 async def test_a_meter_that_went_while_the_stick_was_away_is_told_of_when_it_is_back(tmp_path: Path) -> None:
@@ -207,9 +208,8 @@ async def test_a_meter_that_went_while_the_stick_was_away_is_told_of_when_it_is_
         await link.until(lambda link: EXAMPLE_METER in link.away)
     connector.meters.replace("settings", {})
     assert EXAMPLE_METER in link.away
-    async with at_stick(tmp_path / "stick") as stick, entered(connector, link):
-        await until_set(stick)
-        assert link.away == {}
+    async with at_stick(tmp_path / "stick"), entered(connector, link):
+        await link.until(lambda link: link.away == {})
 
 
 @contextlib.asynccontextmanager
@@ -308,7 +308,7 @@ async def test_a_meter_that_is_not_heard_any_more_is_away_and_the_others_are_not
 
     def away_after(seconds: float) -> list[str]:
         clock.forward(seconds)
-        reception.look_for_quiet()
+        reception.look_around()
         return list(link.away)
 
     with reception.on(link):
@@ -331,7 +331,7 @@ async def test_a_repeated_telegram_says_that_the_meter_is_there() -> None:
         telegram = ExampleMeter().telegram()
         for _ in range(8):
             await scene.hears(telegram)
-            scene.connector._reception.look_for_quiet()
+            scene.connector._reception.look_around()
             await asyncio.sleep(0.1)
         assert scene.link.units == []
         await scene.link.until(lambda link: link.away == {EXAMPLE_METER: "not heard for 0.5 s"})

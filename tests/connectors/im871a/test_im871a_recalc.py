@@ -340,6 +340,22 @@ async def test_a_stop_does_not_end_the_next_start(tmp_path: Path, mosquitto: Mos
             assert not task.done()
 
 
+async def test_a_session_of_other_settings_commands_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """The broker keeps subscriptions for a while: those to STOP and to another gateway's commands."""
+    async with at_broker(mosquitto, tmp_path, RECALC_ALLOW_STOP="TRUE", RECALC_GATEWAY_ID="1"):
+        pass
+    connector = connector_at(mosquitto, tmp_path)
+    async with plain_client(mosquitto.port) as client:
+        await client.publish("v2/1/sensors/set", [{**COMMAND, "deviceId": "1"}], qos=1)
+        async with accompanied(connector) as task:
+            await client.publish("STOP", b"", qos=0)
+            await client.publish("v2/1/sensors/set", [{**COMMAND, "deviceId": "1"}], qos=1)
+            await answer(client, [COMMAND])
+            assert connector.meters.ids == [EXAMPLE_METER]
+            assert not task.done()
+            assert not client.on("v2/1/sensors/answer")
+
+
 def test_stop_without_recalc_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="RECALC_ALLOW_STOP needs RECALC_GATEWAY_ID"):
         load(Settings, {"CONNECTOR_NAME": "meters", "RECALC_ALLOW_STOP": "TRUE"})

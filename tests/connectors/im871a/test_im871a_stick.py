@@ -150,7 +150,7 @@ async def test_a_silent_stick_is_opened_again_then_reset_then_reported() -> None
 
 async def test_an_answer_to_another_question_is_none() -> None:
     async with PseudoTerminal() as terminal, stick_on(terminal) as stick:
-        answers = HciFrame(hci.DEVICE_MANAGEMENT, hci.FIRMWARE_INFORMATION + 1, b"\0\0").encode(crc=True)
+        answers = HciFrame(hci.DEVICE_MANAGEMENT, hci.RESET + 1, b"\0\0").encode(crc=True)
         stick.say = lambda data: terminal.write(answers + data)
         async with entered(connector_for(terminal.path)):
             await until_set(stick)

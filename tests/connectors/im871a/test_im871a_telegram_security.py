@@ -22,13 +22,11 @@ HEAT_COSTS = {"heat_cost_allocation": 1234, "date_storage_1": "2007-04-30", "hea
 # CEN/TR 17167:2018 F.3: a radio module speaks for a gas meter; extended link layer III, mode 7, MAC.
 MODULE_MODE_7 = bytes.fromhex(
     "53082448443322110337 8e80753a63665544330a31 900f002c25b30a0000af5d74df73a600d9 7278563412931533037500200710"
-    "9058475f4bc91df878b80a1b0f98b629024aac727942bfc549233c0140829b93".replace(" ", "")
+    "9058475f4bc91df878b80a1b0f98b629024aac727942bfc549233c0140829b93"
 )
 # OMS volume 2 annex N.5.3: mode 5 for one block, the rest in plain; long header behind extended link layer I.
 PARTIAL_MODE_5 = bytes.fromhex(
-    "304493444433221155378c0075 7288776655934455080004100500 dfe2a782146d1513581cd2f83f3904 0cfd1078563412".replace(
-        " ", ""
-    ).replace("7288776655934455080004100500dfe2", "7288776655934455080004100500dfe2")
+    "304493444433221155378c0075 7288776655934455080004100500 dfe2a782146d1513581cd2f83f3904 0cfd1078563412"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,6 +120,17 @@ async def test_another_makers_meter_with_the_same_number_and_no_key_at_all() -> 
             f"KAM-{EXAMPLE_METER}__rssi_dbm": -72.5,
             f"GUV-{EXAMPLE_METER}__rssi_dbm": -72.5,
         }
+
+
+async def test_a_stranger_with_the_number_does_not_hide_that_ours_is_quiet() -> None:
+    meters = {EXAMPLE_METER: {**METERS[EXAMPLE_METER], "silent_seconds": 0.3}}
+    other = telegram_in_clear(EXAMPLE_METER, "78 04 04 01000000", maker=ANOTHER_MAKER)
+    async with listening(IM871A_METERS=meters) as scene:
+        await hears(scene, 1, telegrams())
+        async with asyncio.timeout(10):
+            while not scene.link.away:
+                await scene.hears(other)
+        assert scene.link.away == {EXAMPLE_METER: "not heard for 0.3 s"}
 
 
 async def test_a_stranger_with_the_number_may_come_first_when_a_key_decides() -> None:

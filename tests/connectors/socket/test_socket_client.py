@@ -108,6 +108,18 @@ async def test_a_goodbye_ends_a_message_of_framing_pause_and_a_torn_line_does_no
             assert await client.link.until_values(1) == [{"14__1": 15, "14__2": 2}]
 
 
+async def test_who_is_told_to_end_while_the_server_closes_does_end(server: TalkingServer) -> None:
+    settings = {"PARSE_AS": "VALUES", "SOCKET_FRAMING": "pause", "SOCKET_PAUSE_SECONDS": "60", "RECV_TIMEOUT": "20"}
+    async with client_of(server, **settings) as client:
+        await server.connected()
+        await server.send(b"14 15 2")
+        server.close()
+        await client.link.until_values(1)  # it is given while the end of the connection is dealt with
+        client.task.cancel()
+        await asyncio.wait([client.task], timeout=10)
+        assert client.task.cancelled()
+
+
 async def test_nobody_there() -> None:
     server = await TalkingServer().start()
     await server.stop()
