@@ -10,7 +10,6 @@ import pytest
 from wattbus.mosquitto import Mosquitto
 from wattbus.settings import BrokerSettings
 
-
 # Browsers and containers take all the machine there is: those tests follow one another in one worker.
 ONE_AFTER_ANOTHER = ("tests/api/page/", "tests/containers/")
 
