@@ -11,7 +11,6 @@ from links.serial_faults import went_away
 from links.serial_line import Line, open_line
 from links.serial_port import SerialPort
 from links.serial_silence import SilenceWatch, Silent
-from wattbus.cancellation import raise_if_cancelled
 from wattbus.clock import Clock
 from wattbus.connector import Link
 from wattbus.errors import LinkDown, causes
@@ -46,14 +45,25 @@ class Client:
         while True:
             stream = self._reception.stream(self._peer, link)
             try:
-                await self._connection(stream)
+                await self._whole_connection(stream)
             except BaseExceptionGroup as group:
-                raise_if_cancelled()  # a group hides a cancellation that comes together with the end
                 if not stream.messages or any(_is_serious(error) for error in causes(group)):
                     raise
                 log.debug("connecting again: %s", causes(group)[0])
             await self._clock.sleep(backoff.next_s())
             backoff.reset()
+
+    async def _whole_connection(self, stream: Stream) -> None:
+        """In a task of its own: a TaskGroup that ends hides a cancellation that comes at the same moment."""
+        connection = asyncio.create_task(self._connection(stream), name=f"connection to {self._peer}")
+        try:
+            await asyncio.wait([connection])
+        finally:
+            connection.cancel()
+            await asyncio.wait([connection])
+            if not connection.cancelled():
+                connection.exception()  # seen, also when it is of no interest any more
+        await connection
 
     async def _connection(self, stream: Stream) -> None:
         async with open_line(self._port) as line, asyncio.TaskGroup() as tasks:
