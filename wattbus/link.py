@@ -68,6 +68,9 @@ class LinkKeeper:
 
     def unit(self, name: str, up: bool, reason: str = "") -> None:
         if up == (name not in self.devices_away):
+            if not up and reason != self.devices_away[name]:
+                self.devices_away[name] = reason  # no line in the log: it went once, and the status says why by now
+                self._changed()
             return
         if up:
             del self.devices_away[name]

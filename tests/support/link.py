@@ -56,6 +56,8 @@ class RecordingLink:
 
     def unit(self, name: str, up: bool, reason: str = "") -> None:
         if up == (name not in self.away):
+            if not up:
+                self.away[name] = reason
             return
         if up:
             del self.away[name]

@@ -139,6 +139,19 @@ async def test_wrong_settings_end_it() -> None:
             await kept.keeper.run()
 
 
+async def test_why_a_device_is_away_may_change(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with keeping() as kept:
+        link = kept.connector.link
+        assert link is not None
+        kept.connector.tell("hello")
+        await kept.clock.advance(0)
+        link.unit("2", up=False, reason="it needs a key")
+        link.unit("2", up=False, reason="the key is wrong")
+        assert kept.states[-1] == ("degraded", "2: the key is wrong")
+        assert caplog.text.count("is away") == 1
+
+
 async def test_one_of_several_devices_comes_and_goes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with keeping() as kept:
