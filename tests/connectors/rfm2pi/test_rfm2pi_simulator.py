@@ -89,10 +89,13 @@ async def test_pyserial_sees_what_a_real_board_says(tmp_path: Path) -> None:
 
         def ask() -> list[bytes]:
             with serial.Serial(where[0][0], 38400, timeout=2) as port:
-                port.write(b"210g4b5i1qv00,16,02,00,s")
                 said: list[bytes] = []
-                while b" -> 4 b" not in said:
-                    said.append(port.readline().rstrip(b"\r\n"))
+                for _ in range(5):  # what comes while the port is being opened may be thrown away
+                    port.write(b"210g4b5i1qv00,16,02,00,s")
+                    while line := port.readline():
+                        said.append(line.rstrip(b"\r\n"))
+                        if said[-1] == b" -> 4 b":
+                            return said
                 return said
 
         said = await asyncio.get_running_loop().run_in_executor(None, ask)
