@@ -10,15 +10,15 @@ import pytest
 from wattbus.mosquitto import Mosquitto
 from wattbus.settings import BrokerSettings
 
-# Browsers and containers take all the machine there is: those tests follow one another in one worker.
+# Browsers and containers take all the machine there is, and a browser starts anew what it loads when a container brings
+# a network: those tests follow one another in one worker.
 ONE_AFTER_ANOTHER = ("tests/api/page/", "tests/containers/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for folder in ONE_AFTER_ANOTHER:
-            if item.nodeid.startswith(folder):
-                item.add_marker(pytest.mark.xdist_group(folder))
+        if item.nodeid.startswith(ONE_AFTER_ANOTHER):
+            item.add_marker(pytest.mark.xdist_group("one after another"))
 
 
 @pytest.fixture
