@@ -15,6 +15,7 @@ from wattbus.settings import BrokerSettings
 ONE_AFTER_ANOTHER = ("tests/api/page/", "tests/containers/")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(ONE_AFTER_ANOTHER):
