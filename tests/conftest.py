@@ -10,17 +10,6 @@ import pytest
 from wattbus.mosquitto import Mosquitto
 from wattbus.settings import BrokerSettings
 
-# Browsers and containers take all the machine there is, and a browser starts anew what it loads when a container brings
-# a network: those tests follow one another in one worker.
-ONE_AFTER_ANOTHER = ("tests/api/page/", "tests/containers/")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.nodeid.startswith(ONE_AFTER_ANOTHER):
-            item.add_marker(pytest.mark.xdist_group("one after another"))
-
 
 @pytest.fixture
 async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:

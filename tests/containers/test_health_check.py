@@ -26,6 +26,13 @@ async def check(**environment: str) -> tuple[int, str]:
     return process.returncode, said.decode().strip()
 
 
+@pytest.fixture(autouse=True)
+def nobody_else() -> None:
+    """Other tests of this process have left services behind that nobody runs any more."""
+    for service in list(health.services()):
+        health.forget(service.service)
+
+
 @pytest.fixture
 async def port() -> int:
     server = HealthServer("127.0.0.1", 0)
