@@ -160,7 +160,8 @@ def test_mosquitto_is_the_process_itself(installation: Installation) -> None:
     with installation.running():
         process = installation._process
         assert process is not None
-        assert Path(f"/proc/{process.pid}/comm").read_text() == "mosquitto\n"
+        name = Path(f"/proc/{process.pid}/comm")
+        until(lambda: name.read_text() == "mosquitto\n", "the shell has made way")
         assert installation.end(signal.SIGTERM) == 0
         installation.start()
 
