@@ -162,6 +162,7 @@ def test_mosquitto_is_the_process_itself(installation: Installation) -> None:
         assert process is not None
         name = Path(f"/proc/{process.pid}/comm")
         until(lambda: name.read_text() == "mosquitto\n", "the shell has made way")
+        until(lambda: " running" in installation.log.read_text(), "it listens to signals")
         assert installation.end(signal.SIGTERM) == 0
         installation.start()
 
