@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wattbus.mosquitto import free_port
-
 ROOT = Path(__file__).parents[2]
 SOON_S = 120.0  # a bound that only a fault reaches
 BUILD_S = 1200.0
 PREFIX = "wattbus-test"  # so that the images of a building that runs here are left alone
+PORTS = ("PAGE_PORT", "MQTT_PORT", "MQTT_TLS_PORT", "GRAFANA_PORT")
 PROBE = "pip --disable-pip-version-check download --no-deps --no-cache-dir --retries 1 --timeout 10 --dest /x"
 
 
@@ -76,6 +77,18 @@ def _index_arguments() -> list[str]:
     return [part for name in given for part in ("--build-arg", name)]
 
 
+def free_ports(number: int) -> list[int]:
+    """Ports below those that the system gives to connections: they are bound minutes later, when images are built."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 30_000), 1000):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == number:
+            return found
+    raise AssertionError("no free ports")
+
+
 def remove_left_overs() -> None:
     """Buildings of test runs that were killed: their project's name ends in the number of a process that is gone."""
     for one in json.loads(run("docker", "compose", "ls", "--all", "--format", "json").stdout):
@@ -104,7 +117,7 @@ class Building:
     def __init__(self, folder: Path, images: Mapping[str, str], network: str) -> None:
         self.folder = folder
         self.project = f"{PREFIX}-{os.getpid()}"
-        self.ports = {name: free_port() for name in ("PAGE_PORT", "MQTT_PORT", "MQTT_TLS_PORT", "GRAFANA_PORT")}
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._environment = {
             **os.environ,
             "COMPOSE_PROJECT_NAME": self.project,

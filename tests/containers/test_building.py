@@ -1,7 +1,7 @@
 """The demo building, as `docker compose up` brings it up from a fresh clone.
 
 All of these share one building, and some of them break it for a while: so they run in one process, one after another
-(tests/conftest.py sees to it). Without an engine they are skipped, and say so.
+(`--dist loadfile`, where there are several). Without an engine they are skipped, and say so.
 """
 
 from __future__ import annotations
@@ -106,13 +106,20 @@ def test_a_command_reaches_the_device_and_is_kept(building: Building) -> None:
 
 def test_a_setpoint_moves_the_room(building: Building) -> None:
     """REST → API → broker → controller → connector → device, with the pair that the demo begins with."""
-    actuator = id_of(building, SETPOINT, "actuator")
-    item = {"from_timestamp": None, "to_timestamp": None, "preferred_value": 23.5}
-    status, _ = asked(building, f"/datapoint/{actuator}/setpoint/", {"setpoint": [item], "timestamp": now_ms()})
-    assert status == 201
+    want(building, 23.5)
     sensor = id_of(building, AS_THE_DEVICE_HAS_IT, "sensor")
     newest = f"SELECT number FROM history WHERE datapoint = {sensor} ORDER BY time DESC LIMIT 1"
     building.until(lambda: building.sql(newest) == [["23.5"]], "the controller has commanded the setpoint")
+
+
+def want(building: Building, setpoint: float) -> None:
+    """Say what is wanted of the room, and wait until history has it."""
+    actuator, timestamp = id_of(building, SETPOINT, "actuator"), now_ms()
+    item = {"from_timestamp": None, "to_timestamp": None, "preferred_value": setpoint}
+    status, answer = asked(building, f"/datapoint/{actuator}/setpoint/", {"setpoint": [item], "timestamp": timestamp})
+    assert status == 201, answer
+    kept = f"SELECT count(*) FROM setpoints WHERE datapoint = {actuator} AND time = {timestamp}"
+    building.until(lambda: count(building, kept) == 1, "the setpoint is in the database")
 
 
 def test_history_and_raw_messages_are_in_postgresql(building: Building) -> None:
@@ -300,6 +307,9 @@ def test_the_databases_encoding_takes_every_text(building: Building) -> None:
 
 def test_every_query_of_the_dashboards(building: Building) -> None:
     """With the role that Grafana has. What needs a fault to show something is asked, too, and may be empty."""
+    want(building, 22.5)
+    outcomes = "SELECT count(*) FROM outcomes WHERE outcome = 'applied'"
+    building.until(lambda: count(building, outcomes) > 0, "a command was confirmed")
     to_ms = now_ms()
     ids = {
         kind: [int(row[0]) for row in building.sql(f"SELECT id FROM datapoints WHERE type = '{kind}'")]
