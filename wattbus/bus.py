@@ -203,6 +203,7 @@ class Bus:
                     await self._session(disconnected)
             except (aiomqtt.MqttError, OSError, ValueError, TimeoutError, BrokerAway) as error:
                 # paho raises ValueError when the broker closes while a packet is being made.
+                raise_if_cancelled()
                 if was_up:
                     log.warning("no connection to the broker at %s: %s", self._address, _reason(error))
                 was_up = False

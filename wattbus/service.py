@@ -23,6 +23,7 @@ from wattbus.retry import Backoff
 log = logging.getLogger(__name__)
 
 UNTAKEN_S = 120.0
+CANCEL_AGAIN_S = 1.0
 
 # The service that the running task belongs to: several of them share a process under `wattbus up`.
 SERVICE: contextvars.ContextVar[str] = contextvars.ContextVar("wattbus_service", default="wattbus")
@@ -95,9 +96,11 @@ async def on_the_bus(bus: Bus, presence: Presence) -> AsyncIterator[None]:
     finally:
         logging.getLogger().removeHandler(publisher)
         await presence.farewell()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        left = set(tasks)
+        while left:  # a library may swallow a cancellation that comes at the wrong moment
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def _untaken(bus: Bus, presence: Presence) -> str:
