@@ -11,11 +11,11 @@ from api import plans
 from api.datapoints import Datapoint
 from api.errors import Conflict, Unavailable, fault
 from api.live import Live
-from wattbus.bus import Bus, Outgoing, Published
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.messages import Outcome, ResultMessage
+from wattbus.mqtt.client import MqttClient, Outgoing, Published
+from wattbus.mqtt.messages import Outcome, ResultMessage
 from wattbus.storage.records import PlanKind
 
 PUBACK_S = 5.0  # a broker that takes longer than this counts as away
@@ -23,7 +23,7 @@ ONLY_ACTUATORS = "This message can only be written for an actuator datapoint."
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class PublishedCommand:
     """A command that the broker has. `outcome` is `unknown` when nobody told it in time."""
 
     id: str
@@ -40,7 +40,7 @@ class Commands:
     Unavailable when broker or connector are away: then nothing was sent.
     """
 
-    def __init__(self, live: Live, bus: Bus, clock: Clock, *, wait_s: float, expiry_s: int) -> None:
+    def __init__(self, live: Live, bus: MqttClient, clock: Clock, *, wait_s: float, expiry_s: int) -> None:
         self._live = live
         self._bus = bus
         self._clock = clock
@@ -49,7 +49,9 @@ class Commands:
         self._waiting: dict[str, asyncio.Future[ResultMessage]] = {}
         live.on_result = self._told
 
-    async def set_value(self, datapoint: Datapoint, value: JsonValue, timestamp_ms: int | None = None) -> Sent:
+    async def set_value(
+        self, datapoint: Datapoint, value: JsonValue, timestamp_ms: int | None = None
+    ) -> PublishedCommand:
         """Command an actuator and wait a moment for the outcome."""
         return await self.post_value(datapoint, {"value": value, "timestamp": self._time(timestamp_ms)})
 
@@ -66,7 +68,7 @@ class Commands:
 
     # -- as messages ------------------------------------------------------------------------------------------------
 
-    async def post_value(self, datapoint: Datapoint, body: JsonValue) -> Sent:
+    async def post_value(self, datapoint: Datapoint, body: JsonValue) -> PublishedCommand:
         """As `set_value`, with a body of REST."""
         topic = _actuator_topic(datapoint)
         message = plans.value_message(datapoint, body, self._clock.now_ms())
@@ -87,13 +89,17 @@ class Commands:
         finally:
             del self._waiting[command_id]
 
-    async def _sent(self, command_id: str, message: dict[str, Any], outcome: asyncio.Future[ResultMessage]) -> Sent:
+    async def _sent(
+        self, command_id: str, message: dict[str, Any], outcome: asyncio.Future[ResultMessage]
+    ) -> PublishedCommand:
         try:
             async with asyncio.timeout(self._wait_s):
                 told = await outcome
         except TimeoutError:
-            return Sent(command_id, message["value"], message["timestamp"], detail="no outcome was told yet")
-        return Sent(command_id, message["value"], message["timestamp"], told.outcome, told.detail)
+            return PublishedCommand(
+                command_id, message["value"], message["timestamp"], detail="no outcome was told yet"
+            )
+        return PublishedCommand(command_id, message["value"], message["timestamp"], told.outcome, told.detail)
 
     async def post_plan(self, kind: PlanKind, datapoint: Datapoint, body: JsonValue) -> JsonValue:
         """As `set_setpoint` or `set_schedule`, with a body of REST."""

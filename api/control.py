@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from api.directory import Directory
+from api.directory import DatapointDirectory
 from api.live import Live
-from wattbus.bus import Bus, Outgoing
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue, dumps
+from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.recording.database_session import Database
 from wattbus.storage import DatabaseAway, EditableStore
 from wattbus.storage.control import ControlledDatapoint, StoredController
-from wattbus.storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ LOOK_AGAIN_S = 10.0  # another API may have changed what is in the database
 class ControlKeeper:
     """Publishes the list of every controller, retained, at each connect and when it changes."""
 
-    def __init__(self, live: Live, directory: Directory, database: Database[EditableStore], bus: Bus) -> None:
+    def __init__(
+        self, live: Live, directory: DatapointDirectory, database: Database[EditableStore], bus: MqttClient
+    ) -> None:
         self.controllers: list[StoredController] = []
         self.pairs: Mapping[int, ControlledDatapoint] = {}
         self._live = live

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from api.changes import Changes
 from api.commands import Commands
 from api.control import ControlKeeper
-from api.directory import Directory
+from api.directory import DatapointDirectory
 from api.editing import Editing
 from api.history import History
 from api.live import Live
 from api.maps import MapKeeper
 from api.raw import RawMessages
-from api.reading import FILTERS, STATE_FILTERS, Reader
+from api.reading import FILTERS, STATE_FILTERS, BusReader
 from api.settings import Settings
-from wattbus.bus import Bus
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.service import Presence
+from wattbus.mqtt.client import MqttClient
+from wattbus.recording.database_session import Database
+from wattbus.service.status_publisher import StatusPublisher
 from wattbus.storage import EditableStore, open_editable_store
-from wattbus.storage.database import Database
 
 MOST_AT_ONCE = 200  # deliveries that are read before others get a turn
 
@@ -35,12 +35,12 @@ class Core:
 
     settings: Settings
     clock: Clock
-    bus: Bus
-    presence: Presence
+    bus: MqttClient
+    status_publisher: StatusPublisher
     database: Database[EditableStore]
     changes: Changes
     live: Live
-    directory: Directory
+    directory: DatapointDirectory
     commands: Commands
     history: History
     maps: MapKeeper
@@ -50,7 +50,7 @@ class Core:
 
     async def read_bus(self) -> None:
         """Take in what the bus says, for ever."""
-        reader = Reader(self.live, self.settings.name, self.clock)
+        reader = BusReader(self.live, self.settings.name, self.clock)
         while True:
             for delivery in await self.bus.next_deliveries(MOST_AT_ONCE):
                 delivery.acknowledge()
@@ -70,19 +70,19 @@ class Core:
 
 def create_core(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> Core:
     """Put the parts together; nothing runs yet."""
-    presence = Presence(settings.name, clock=clock)
-    bus = Bus(settings, settings.name, will=presence.will)
-    presence.attach(bus)  # before the others: when it was told, what the broker retains has arrived
-    database = Database(settings.url, presence, open_editable_store, clock=clock)
+    status_publisher = StatusPublisher(settings.name, clock=clock)
+    bus = MqttClient(settings, settings.name, will=status_publisher.will)
+    status_publisher.attach(bus)  # before the others: when it was told, what the broker retains has arrived
+    database = Database(settings.url, status_publisher, open_editable_store, clock=clock)
     changes = Changes()
     live = Live(changes)
-    directory = Directory(live, database, clock)
+    directory = DatapointDirectory(live, database, clock)
     maps = MapKeeper(live, directory, bus, clock)
     return Core(
         settings=settings,
         clock=clock,
         bus=bus,
-        presence=presence,
+        status_publisher=status_publisher,
         database=database,
         changes=changes,
         live=live,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from api.live import ConnectorState
-from wattbus import topics
 from wattbus.connector import DataFormat, DatapointType
 from wattbus.jsontext import JsonValue
-from wattbus.messages import AvailableDatapoints
+from wattbus.mqtt import topics
+from wattbus.mqtt.messages import AvailableDatapoints
 from wattbus.storage import StoredDatapoint
 from wattbus.storage.edits import DatapointEdit, Identity
 

@@ -12,8 +12,8 @@ from api.errors import NotFound, Unavailable
 from api.live import Live
 from wattbus.clock import Clock
 from wattbus.connector import DatapointType
+from wattbus.recording.database_session import Database
 from wattbus.storage import DatabaseAway, EditableStore, StoredDatapoint
-from wattbus.storage.database import Database
 from wattbus.storage.edits import DatapointEdit, Identity
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ LOOK_SOON_S = 2.0  # history makes a datapoint of a value that nobody announced
 LOOK_AGAIN_S = 10.0
 
 
-class Directory:
+class DatapointDirectory:
     """The datapoints, and their ids in the database."""
 
     def __init__(self, live: Live, database: Database[EditableStore], clock: Clock) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
 from api.datapoints import EDITABLE, Datapoint
-from api.directory import Directory
+from api.directory import DatapointDirectory
 from api.errors import Invalid, NotFound, fault
 from api.live import ConnectorState
 from api.maps import MapKeeper
 from api.validation import NOT_NULL, Fault, is_sound, number_or_none
 from wattbus.connector import DataFormat
 from wattbus.jsontext import JsonValue
+from wattbus.recording.database_session import Database
 from wattbus.storage import BatchRefused, EditableStore
-from wattbus.storage.database import Database
 from wattbus.storage.edits import DatapointEdit, Identity
 
 LONGEST_TEXT = 2000
@@ -26,7 +26,7 @@ MOST_CHOICES = 1000
 class Editing:
     """Checks edits and writes them. Every method raises Invalid, DatabaseAway."""
 
-    def __init__(self, directory: Directory, database: Database[EditableStore], maps: MapKeeper) -> None:
+    def __init__(self, directory: DatapointDirectory, database: Database[EditableStore], maps: MapKeeper) -> None:
         self._directory = directory
         self._database = database
         self._maps = maps

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from api.datapoints import Datapoint
 from api.errors import fault
 from api.live import Live
+from wattbus.recording.database_session import Database
 from wattbus.storage import (
     ALWAYS,
     Aggregate,
@@ -18,7 +19,6 @@ from wattbus.storage import (
     StoredPlan,
     StoredValue,
 )
-from wattbus.storage.database import Database
 from wattbus.storage.records import PlanKind
 
 MOST_ROWS = 500_000  # in one answer; a month of values each five seconds

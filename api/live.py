@@ -9,7 +9,7 @@ from typing import Literal
 
 from api.changes import Changes
 from wattbus.jsontext import JsonValue
-from wattbus.messages import (
+from wattbus.mqtt.messages import (
     AvailableDatapoints,
     DatapointDescription,
     DatapointMap,

@@ -9,14 +9,14 @@ import asyncio
 import logging
 
 from api.datapoints import Datapoint
-from api.directory import Directory
+from api.directory import DatapointDirectory
 from api.errors import Unavailable
 from api.live import ConnectorState, Live
-from wattbus import topics
-from wattbus.bus import Bus, Outgoing
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
-from wattbus.messages import DatapointMap
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.messages import DatapointMap
 from wattbus.storage import DatabaseAway
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ RETRY_S = 0.5
 class MapKeeper:
     """Publishes maps, retained, when they change and when the broker has not kept them."""
 
-    def __init__(self, live: Live, directory: Directory, bus: Bus, clock: Clock) -> None:
+    def __init__(self, live: Live, directory: DatapointDirectory, bus: MqttClient, clock: Clock) -> None:
         self._live = live
         self._directory = directory
         self._bus = bus

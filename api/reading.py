@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from api.live import ConnectorState, Live
 from api.validation import is_topic
 from wattbus import metrics
-from wattbus.bus import Delivery
 from wattbus.clock import Clock
 from wattbus.jsontext import JsonValue, loads
-from wattbus.messages import (
+from wattbus.mqtt.client import IncomingMessage
+from wattbus.mqtt.messages import (
     AvailableDatapoints,
     BadMessage,
     Command,
@@ -56,7 +56,7 @@ FILTERS = (
 _DATAPOINT_KINDS = ("value", "setpoint", "schedule", "result")
 
 
-class Reader:
+class BusReader:
     """Reads messages into the live model; those that make no sense are counted and dropped."""
 
     def __init__(self, live: Live, service: str, clock: Clock) -> None:
@@ -64,7 +64,7 @@ class Reader:
         self._service = service
         self._clock = clock
         self._bad: Counter[str] = Counter()
-        self._of_datapoint: dict[str, Callable[[str, Delivery], None]] = {
+        self._of_datapoint: dict[str, Callable[[str, IncomingMessage], None]] = {
             "value": self._value,
             "setpoint": self._setpoint,
             "schedule": self._schedule,
@@ -79,7 +79,7 @@ class Reader:
             "logs": self._log,
         }
 
-    def read(self, delivery: Delivery) -> None:
+    def read(self, delivery: IncomingMessage) -> None:
         """Take one message in."""
         name, _, rest = delivery.topic.partition("/")
         kind = rest.rpartition("/")[2]
@@ -108,7 +108,7 @@ class Reader:
 
     # -- datapoints -------------------------------------------------------------------------------------------------
 
-    def _read_state(self, kind: str, name: str, delivery: Delivery) -> None:
+    def _read_state(self, kind: str, name: str, delivery: IncomingMessage) -> None:
         if len(delivery.payload) > (LONGEST_PLAN if kind in ("setpoint", "schedule") else LONGEST_VALUE):
             raise BadMessage(f"{len(delivery.payload)} bytes are too many to be shown")
         topic = f"{delivery.topic.rpartition('/')[0]}/value"
@@ -117,13 +117,13 @@ class Reader:
         if connector is not None and kind in ("value", "result"):
             self._heard(connector, delivery.retain)
 
-    def _value(self, topic: str, delivery: Delivery) -> None:
+    def _value(self, topic: str, delivery: IncomingMessage) -> None:
         value = self._value_of(delivery) if delivery.payload else None
         if (state := self._live.state(topic)) is not None:
             state.value = value
             self._live.changes.tell("value", topic)
 
-    def _value_of(self, delivery: Delivery) -> StoredValue:
+    def _value_of(self, delivery: IncomingMessage) -> StoredValue:
         try:
             message = parse(ValueMessage, delivery.payload)
         except BadMessage:
@@ -133,7 +133,7 @@ class Reader:
             return StoredValue(self._clock.now_ms(), command.value)
         return StoredValue(message.timestamp, message.value, message.quality)
 
-    def _setpoint(self, topic: str, delivery: Delivery) -> None:
+    def _setpoint(self, topic: str, delivery: IncomingMessage) -> None:
         plan = None
         if delivery.payload:
             timestamp = parse(SetpointMessage, delivery.payload).timestamp
@@ -142,7 +142,7 @@ class Reader:
             state.setpoint = plan
             self._live.changes.tell("setpoint", topic)
 
-    def _schedule(self, topic: str, delivery: Delivery) -> None:
+    def _schedule(self, topic: str, delivery: IncomingMessage) -> None:
         plan = None
         if delivery.payload:
             timestamp = parse(ScheduleMessage, delivery.payload).timestamp
@@ -151,7 +151,7 @@ class Reader:
             state.schedule = plan
             self._live.changes.tell("schedule", topic)
 
-    def _result(self, topic: str, delivery: Delivery) -> None:
+    def _result(self, topic: str, delivery: IncomingMessage) -> None:
         outcome = parse(ResultMessage, delivery.payload)
         if self._live.on_result is not None:
             self._live.on_result(outcome, delivery.correlation)

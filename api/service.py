@@ -13,7 +13,7 @@ from api.settings import Settings
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
-from wattbus.service import on_the_bus, supervise
+from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.storage import check_url
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ async def run(
     address = _address(settings.api_host, listening.getsockname()[1])
     _measure(core)
     try:
-        async with on_the_bus(core.bus, core.presence), asyncio.TaskGroup() as tasks:
+        async with on_the_bus(core.bus, core.status_publisher), asyncio.TaskGroup() as tasks:
             for name, work in {
                 "live model": core.read_bus,
                 "datapoints": core.directory.run,

@@ -14,7 +14,7 @@ from unicodedata import category
 from api.datapoints import Datapoint
 from api.errors import Invalid
 from wattbus.jsontext import JsonValue, loads
-from wattbus.messages import is_text
+from wattbus.mqtt.messages import is_text
 
 OLDEST_MS, NEWEST_MS = 500_000_000_000, 100_000_000_000  # before and after now, as the reference
 MOST_ITEMS = 10_000

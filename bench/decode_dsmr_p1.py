@@ -32,7 +32,7 @@ from connectors.dsmr_p1.profiles import PROFILES
 from connectors.dsmr_p1.simulated_manners import MANNERS
 from connectors.dsmr_p1.simulated_meter import SimulatedMeter, signed
 from connectors.dsmr_p1.simulator import meters_telegrams
-from connectors.dsmr_p1.trust import Trust
+from connectors.dsmr_p1.validation import Trust
 
 FOLDER = Path(os.environ.get("WATTBUS_REFERENCE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "dsmr"
 RECORDED = {

@@ -16,7 +16,7 @@ from connectors.rfm2pi import codec
 from connectors.rfm2pi.layout import SIGNED_16_BIT
 from connectors.rfm2pi.nodes import NodeConfig, Nodes
 from connectors.rfm2pi.ready import ready_decoders
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 
 
 def lines_and_nodes() -> tuple[list[str], Nodes]:
@@ -26,7 +26,7 @@ def lines_and_nodes() -> tuple[list[str], Nodes]:
     for name, ready in ready_decoders().items():
         for proof in ready.proofs:
             frame = codec.understand(proof.line)
-            assert isinstance(frame, codec.Frame)
+            assert isinstance(frame, codec.RadioFrame)
             described[frame.node] = NodeConfig(name=f"{name}_{frame.node}", decoder=name)
             lines.append(proof.line)
     return lines, Nodes.of(described)

@@ -30,7 +30,7 @@ from connectors.im871a.telegram.records import header_at
 from wattbus.connector import Datapoint, Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 from wattbus.settings import load
 
 KEY = bytes(range(16))
@@ -187,7 +187,7 @@ def run(kind: str, data: bytes, key: bytes | None, learnt: bytes | None, air: Ai
     outcomes = []
     ways: tuple[Callable[[], object], ...] = (
         lambda: telegram.read_header(data),
-        lambda: telegram.open_frame(data, key, accept_plain=True).seen_format(),
+        lambda: telegram.decrypt_frame(data, key, accept_plain=True).seen_format(),
         lambda: telegram.strip_crcs(data),
         lambda: _decode(kind, data, key, learnt),
     )  # fmt: skip

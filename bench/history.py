@@ -21,10 +21,10 @@ from pathlib import Path
 
 from history.service import run
 from history.settings import Settings
-from wattbus import topics
-from wattbus.bus import Bus, Outgoing
-from wattbus.messages import Receipt, ValuesMessage, parse
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.mqtt.messages import Receipt, ValuesMessage, parse
 from wattbus.settings import BrokerSettings
 from wattbus.storage import open_store
 
@@ -43,7 +43,7 @@ class Work:
 
 async def publish(port: int, connector: str, session: str, work: Work, start_line: Barrier) -> None:
     """Publish numbered readings as fast as the broker takes them, once all publishers are connected."""
-    bus = Bus(BrokerSettings(mqtt_broker_port=port), connector)
+    bus = MqttClient(BrokerSettings(mqtt_broker_port=port), connector)
     running = asyncio.create_task(bus.run())
     await bus.wait_connected()
     start_line.wait()
@@ -66,7 +66,7 @@ def publisher(port: int, connector: str, session: str, work: Work, start_line: B
     asyncio.run(publish(port, connector, session, work, start_line))
 
 
-async def receipts(bus: Bus, session: str, work: Work) -> None:
+async def receipts(bus: MqttClient, session: str, work: Work) -> None:
     """Wait until every connector's receipt covers all readings of a session."""
     upto: dict[str, int] = {}
     while len(upto) < work.connectors or min(upto.values()) < work.readings:
@@ -84,7 +84,7 @@ async def measure(work: Work, directory: Path, database: str) -> None:
         mqtt_broker_port=broker.port, data_directory=directory, database_url=database, history_retention_days=0
     )
     service = asyncio.create_task(run(settings))
-    listener = Bus(BrokerSettings(mqtt_broker_port=broker.port), "listener")
+    listener = MqttClient(BrokerSettings(mqtt_broker_port=broker.port), "listener")
     listening = asyncio.create_task(listener.run())
     await listener.subscribe(["history/receipts/+", "history/status"])
     async for delivery in listener.deliveries():
@@ -103,7 +103,7 @@ async def measure(work: Work, directory: Path, database: str) -> None:
     assert stored == number, f"{stored} rows instead of {number}"
 
 
-async def one_session(port: int, listener: Bus, session: str, work: Work) -> float:
+async def one_session(port: int, listener: MqttClient, session: str, work: Work) -> float:
     """Let the publishers publish; the seconds until the last receipt."""
     context = multiprocessing.get_context("spawn")
     start_line = context.Barrier(work.connectors + 1)

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from raw_db.service import run
 from raw_db.settings import Settings
-from wattbus import topics
-from wattbus.bus import Bus, Outgoing
 from wattbus.jsontext import dumps
-from wattbus.messages import RawMessage
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.mqtt.messages import RawMessage
 from wattbus.settings import BrokerSettings
 from wattbus.storage import open_raw_reader
 
@@ -43,7 +43,7 @@ def message(timestamp_ms: int, size: int) -> bytes:
 async def publish(port: int, connector: str, messages: int, size: int, start_line: Barrier) -> None:
     """Publish as fast as the broker takes them, once all publishers are connected."""
     outgoing = [Outgoing(topics.raw_message(connector), message(START_MS + n, size)) for n in range(messages)]
-    bus = Bus(BrokerSettings(mqtt_broker_port=port), connector)
+    bus = MqttClient(BrokerSettings(mqtt_broker_port=port), connector)
     running = asyncio.create_task(bus.run())
     await bus.wait_connected()
     start_line.wait()
@@ -61,7 +61,7 @@ def publisher(port: int, connector: str, messages: int, size: int, start_line: B
 
 
 async def until_online(port: int) -> None:
-    bus = Bus(BrokerSettings(mqtt_broker_port=port), "listener")
+    bus = MqttClient(BrokerSettings(mqtt_broker_port=port), "listener")
     running = asyncio.create_task(bus.run())
     await bus.subscribe(["raw-db/status"])
     async for delivery in bus.deliveries():

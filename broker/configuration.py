@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from broker.settings import Settings
-from wattbus.mosquitto import LOSSLESS
+from wattbus.mqtt.embedded_broker import LOSSLESS
 
-# The largest packet that Wattbus's services take (wattbus/bus.py, tests/broker compare): what is larger is refused to
-# its sender, who learns it, and not dropped on the way to its readers, who would not.
+# The largest packet that Wattbus's services take (wattbus/mqtt/client.py, tests/broker compare): what is larger is
+# refused to its sender, who learns it, and not dropped on the way to its readers, who would not.
 LARGEST_PACKET = 4 * 2**20 + 65536 + 1024
 
 

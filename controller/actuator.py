@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from controller.decision import NOTHING, Decision, SensorState, rule
-from controller.orders import Cause, Options, Order, Sent
+from controller.orders import Cause, Options, Order, SentCommand
 from controller.pairs import Pair
 from controller.preview import Coming, Standing, preview
 from controller.timeline import Timeline, next_change
 from controller.values import same
-from wattbus.messages import ResultMessage, ScheduleItem, ScheduleMessage, SetpointItem, SetpointMessage
+from wattbus.mqtt.messages import ResultMessage, ScheduleItem, ScheduleMessage, SetpointItem, SetpointMessage
 from wattbus.retry import Backoff
 
 RETURN_PAUSE_S = 0.5  # a connector that has just come back subscribes to its actuators first
@@ -35,7 +35,7 @@ class Actuator:
         self.schedule_message: ScheduleMessage | None = None
         self.decision: Decision = NOTHING
         self.outside_of: SetpointItem | None = None  # the item whose range the sensor has left
-        self.sent: Sent | None = None
+        self.sent: SentCommand | None = None
         self.answers = False  # its connector tells outcomes
         self.repeatable = True  # the same command twice does no harm
         self.sending = False
@@ -151,7 +151,7 @@ class Actuator:
             self._changed_at = now
             self._failures = 0
             self._backoff.reset()
-        self.sent = Sent(order.value, now_ms, changed_ms, command_id)
+        self.sent = SentCommand(order.value, now_ms, changed_ms, command_id)
         self._sent_at = now
         self._owed_at = None
         self.sending = True
@@ -184,7 +184,7 @@ class Actuator:
         return True
 
     @staticmethod
-    def _is_ours(message: ResultMessage, sent: Sent) -> bool:
+    def _is_ours(message: ResultMessage, sent: SentCommand) -> bool:
         if message.id is not None:
             return message.id == sent.id
         return message.command_timestamp == sent.timestamp_ms and same(message.value, sent.value)
@@ -230,17 +230,17 @@ class Actuator:
     # -- over a restart ---------------------------------------------------------------------------------------------
 
     @property
-    def owes(self) -> bool:
+    def resend_due(self) -> bool:
         """Whether the last command must be sent once more."""
         return self.sending or self._owed_at is not None
 
-    def restore(self, sent: Sent | None, owes: bool, answers: bool, now_ms: int, now: float) -> None:
+    def restore(self, sent: SentCommand | None, resend_due: bool, answers: bool, now_ms: int, now: float) -> None:
         """Take over what an earlier process knew. A clock that was set back makes nothing lie in the future."""
         self.sent, self.answers = sent, answers
         if sent is not None:
             self._sent_at = now - max(0, now_ms - sent.timestamp_ms) / 1000
             self._changed_at = now - max(0, now_ms - sent.changed_ms) / 1000
-        if sent is not None and owes:
+        if sent is not None and resend_due:
             self._owe(now, "failure")
 
 

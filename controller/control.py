@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from controller.actuator import Actuator
-from controller.agenda import Agenda
+from controller.observed_state import ObservedState
 from controller.orders import Options, Order
 from controller.pairs import Pair, announced, status_topics
-from controller.surroundings import Surroundings
-from wattbus import topics
+from controller.timer_queue import TimerQueue
 from wattbus.clock import Clock
-from wattbus.messages import ResultMessage, ScheduleMessage, SetpointMessage, parse
+from wattbus.mqtt import topics
+from wattbus.mqtt.messages import ResultMessage, ScheduleMessage, SetpointMessage, parse
 
 LONGEST_PAUSE_S = 2.0  # the wall clock is compared with the monotonic one at least that often
 JUMP_MS = 100  # of the wall clock; what it drifts meanwhile is noticed by looking at everything now and then
@@ -30,14 +30,14 @@ class Control:
 
     def __init__(self, options: Options, clock: Clock, changed: Callable[[str, bool], None] = lambda *_: None) -> None:
         self.actuators: dict[str, Actuator] = {}
-        self.surroundings = Surroundings(clock)
+        self.surroundings = ObservedState(clock)
         self.dirty = self.items_dirty = False
         self._options = options
         self._clock = clock
         self._changed = changed
         self._roles: dict[str, list[tuple[Role, str]]] = {}
         self._look_at: dict[str, None] = {}  # an ordered set of actuators
-        self._agenda = Agenda()
+        self._timers = TimerQueue()
         self._wall_offset_ms, self._all_at = self._offset_ms(), clock.monotonic()
         self._suspect: str | None = None
         self._aside: dict[str, float] = {}
@@ -51,7 +51,7 @@ class Control:
         gone = [topic for topic, actuator in self.actuators.items() if pairs.get(topic) != actuator.pair]
         for topic in gone:
             del self.actuators[topic]
-            self._agenda.drop(topic)
+            self._timers.drop(topic)
             self._aside.pop(topic, None)
         new = [Actuator(pair, self._options) for topic, pair in pairs.items() if topic not in self.actuators]
         self.actuators.update((actuator.pair.actuator, actuator) for actuator in new)
@@ -180,7 +180,7 @@ class Control:
         if abs(self._offset_ms() - self._wall_offset_ms) > JUMP_MS or now >= self._all_at + LOOK_AT_ALL_EVERY_S:
             self._wall_offset_ms, self._all_at = self._offset_ms(), now
             self._look_at.update(dict.fromkeys(self.actuators))
-        self._look_at.update(dict.fromkeys(self._agenda.due(now)))
+        self._look_at.update(dict.fromkeys(self._timers.due(now)))
         orders = []
         while self._look_at:
             name = next(iter(self._look_at))
@@ -198,7 +198,7 @@ class Control:
         if self._suspect is not None:
             self._look_at = dict.fromkeys(self.actuators)  # what was found due before the bug was not sent
             self._aside[self._suspect] = now + PUT_ASIDE_S
-            self._agenda.set(self._suspect, now + PUT_ASIDE_S)
+            self._timers.set(self._suspect, now + PUT_ASIDE_S)
             self._suspect = None
 
     def _decide(self, actuator: Actuator, now_ms: int, now: float) -> Order | None:
@@ -219,15 +219,15 @@ class Control:
         if lost_at is not None and lost_at > now:
             moments.append(lost_at)
         if min(moments) < float("inf"):
-            self._agenda.set(actuator.pair.actuator, min(moments))
+            self._timers.set(actuator.pair.actuator, min(moments))
         else:
-            self._agenda.drop(actuator.pair.actuator)
+            self._timers.drop(actuator.pair.actuator)
 
     def pause_s(self) -> float:
         """How long nothing will be due (s), if the bus stays silent."""
         if self._look_at:
             return 0.0
-        return min(max(0.0, self._agenda.next_at() - self._clock.monotonic()), LONGEST_PAUSE_S)
+        return min(max(0.0, self._timers.next_at() - self._clock.monotonic()), LONGEST_PAUSE_S)
 
     def _offset_ms(self) -> float:
         return self._clock.now_ms() - self._clock.monotonic() * 1000

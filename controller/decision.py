@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from controller.values import equal, number, text
 from wattbus.jsontext import JsonValue
-from wattbus.messages import ScheduleItem, SetpointItem
+from wattbus.mqtt.messages import ScheduleItem, SetpointItem
 
 NoSensor = Literal["schedule", "preferred"]
 Item = TypeVar("Item", bound=SetpointItem | ScheduleItem)
@@ -26,12 +26,12 @@ class SensorState:
 class Policy:
     """Options of the decision; the defaults are BEMCom's behaviour.
 
-    `no_sensor`: whose value counts while the sensor has said nothing. `dead_band`: a sensor that left the range must
+    `no_sensor`: whose value counts while the sensor has said nothing. `hysteresis`: a sensor that left the range must
     come back this far inside its bounds before the schedule rules again, in the sensor's unit.
     """
 
     no_sensor: NoSensor = "schedule"
-    dead_band: float = 0.0
+    hysteresis: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def rule(
         if policy.no_sensor == "preferred":
             return Decision(True, preferred, "setpoint: the sensor has not said anything yet", outside=True)
         return Decision(True, schedule.value, "schedule: the sensor has not said anything yet")
-    fault = _outside(setpoint, sensor, policy.dead_band if was_outside else 0.0)
+    fault = _outside(setpoint, sensor, policy.hysteresis if was_outside else 0.0)
     if fault:
         return Decision(True, preferred, f"setpoint: {fault}", outside=True)
     return Decision(True, schedule.value, f"schedule: sensor {text(sensor.value)} is within {_wanted(setpoint)}")

@@ -22,7 +22,7 @@ class Options:
 
 
 @dataclass(slots=True)
-class Sent:
+class SentCommand:
     """The last command. `outcome` None: not known (yet); `changed_ms`: when its value was sent for the first time."""
 
     value: JsonValue

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from controller.settings import ConfiguredPair
-from wattbus import topics
 from wattbus.connector import DatapointType
 from wattbus.jsontext import JsonValue, loads
-from wattbus.messages import BadMessage, DatapointDescription
+from wattbus.mqtt import topics
+from wattbus.mqtt.messages import BadMessage, DatapointDescription
 
 LONGEST_TOPIC = 65_535  # bytes (MQTT 5, 1.5.4)
 
@@ -97,7 +97,7 @@ def is_topic(topic: JsonValue) -> bool:
     return len(topic.encode()) <= LONGEST_TOPIC
 
 
-class Directory:
+class PairDirectory:
     """Finds the topics of configured datapoints in the connectors' announcements; nobody guesses topics."""
 
     def __init__(self, configured: Iterable[ConfiguredPair]) -> None:

@@ -9,7 +9,7 @@ from controller.decision import DEFAULT, Policy, SensorState, rule
 from controller.timeline import Timeline
 from controller.values import same
 from wattbus.jsontext import JsonValue
-from wattbus.messages import ScheduleItem, SetpointItem
+from wattbus.mqtt.messages import ScheduleItem, SetpointItem
 
 HORIZON_MS = 24 * 3_600_000
 MOST_COMING = 1500  # a change a minute for a day

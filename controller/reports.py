@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.actuator import Actuator
-from controller.agenda import Agenda
 from controller.control import Control
-from controller.orders import Order, Sent
+from controller.orders import Order, SentCommand
 from controller.preview import HORIZON_MS
-from wattbus.bus import Bus, Outgoing
+from controller.timer_queue import TimerQueue
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue, dumps
+from wattbus.mqtt.client import MqttClient, Outgoing
 
 TELL_AT_MOST_EVERY_S = 1.0
 READINGS_AT_MOST_EVERY_S = 30.0  # the reason names the sensor's value, which changes all the time
@@ -50,7 +50,7 @@ def preview_message(actuator: Actuator, control: Control, clock: Clock, dry_run:
     }
 
 
-def _sent(sent: Sent | None, dry_run: bool) -> JsonValue:
+def _sent(sent: SentCommand | None, dry_run: bool) -> JsonValue:
     if sent is None or dry_run:
         return None
     return {
@@ -93,12 +93,14 @@ NEVER_TOLD = _Told({}, float("-inf"), float("-inf"))
 class Previews:
     """Publishes previews, retained: at changes, at most once a second each; again after a connect."""
 
-    def __init__(self, service: str, bus: Bus, clock: Clock, message: Callable[[str], dict[str, JsonValue] | None]):
+    def __init__(
+        self, service: str, bus: MqttClient, clock: Clock, message: Callable[[str], dict[str, JsonValue] | None]
+    ):
         self._service = service
         self._bus = bus
         self._clock = clock
         self._message = message
-        self._agenda = Agenda()
+        self._timers = TimerQueue()
         self._told: dict[str, _Told] = {}
         self._gone: dict[str, None] = {}
         self._news = asyncio.Event()
@@ -106,12 +108,12 @@ class Previews:
     def changed(self, actuator: str, urgent: bool = True) -> None:
         """There is something new about an actuator."""
         told = self._told.get(actuator, NEVER_TOLD)
-        self._agenda.sooner(actuator, told.looked_at + (TELL_AT_MOST_EVERY_S if urgent else READINGS_AT_MOST_EVERY_S))
+        self._timers.sooner(actuator, told.looked_at + (TELL_AT_MOST_EVERY_S if urgent else READINGS_AT_MOST_EVERY_S))
         self._news.set()
 
     def forget(self, actuator: str) -> None:
         """It is not controlled any more."""
-        self._agenda.drop(actuator)
+        self._timers.drop(actuator)
         self._told.pop(actuator, None)
         self._gone[actuator] = None
         self._news.set()
@@ -119,7 +121,7 @@ class Previews:
     def tell_all(self) -> None:
         """The connection is new: perhaps the broker has lost its state."""
         for actuator in self._told:
-            self._agenda.sooner(actuator, float("-inf"))
+            self._timers.sooner(actuator, float("-inf"))
         self._told.clear()
         self._news.set()
 
@@ -132,19 +134,19 @@ class Previews:
             except BrokerAway:
                 await self._clock.sleep(0.05)  # the bus may not have noticed yet: let it
                 continue
-            await wake_or_pause(self._clock, self._news, self._agenda.next_at() - self._clock.monotonic())
+            await wake_or_pause(self._clock, self._news, self._timers.next_at() - self._clock.monotonic())
 
     async def _tell(self) -> None:
         for actuator in list(self._gone):
             await self._publish(actuator, b"")
             self._gone.pop(actuator, None)
-        due = self._agenda.due(self._clock.monotonic())
+        due = self._timers.due(self._clock.monotonic())
         for index, actuator in enumerate(due):
             try:
                 await self._tell_one(actuator)
             except BrokerAway:
                 for unheard in due[index:]:
-                    self._agenda.sooner(unheard, float("-inf"))
+                    self._timers.sooner(unheard, float("-inf"))
                 raise
 
     async def _tell_one(self, actuator: str) -> None:
@@ -159,7 +161,7 @@ class Previews:
             await self._publish(actuator, dumps({**content, **times}))
             told = _Told(content, now, now)
         self._told[actuator] = _Told(content, now, told.published_at)
-        self._agenda.sooner(actuator, told.published_at + REFRESH_S)
+        self._timers.sooner(actuator, told.published_at + REFRESH_S)
 
     async def _publish(self, actuator: str, payload: bytes) -> None:
         with contextlib.suppress(PublishError):  # a topic too long for the broker: control goes on without its preview

@@ -8,21 +8,24 @@ import secrets
 from collections import Counter, deque
 
 from controller.actuator import Actuator
-from controller.claims import Claims
+from controller.actuator_ownership import ActuatorOwnership
 from controller.control import Control
-from controller.memory import Memory
 from controller.orders import Order
-from controller.pairs import Directory, Pair, merged, pairs_in
+from controller.pairs import Pair, PairDirectory, merged, pairs_in
 from controller.reports import Previews, decision_message, decisions_topic, preview_message, wake_or_pause
 from controller.settings import Settings
+from controller.state_file import StateFile
 from controller.subscriptions import Subscriptions
-from wattbus import health, metrics, topics
-from wattbus.bus import Bus, Delivery, Outgoing
+from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue
-from wattbus.messages import BadMessage, ValueMessage
-from wattbus.service import Presence, on_the_bus, supervise
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.messages import BadMessage, ValueMessage
+from wattbus.service import health
+from wattbus.service.lifecycle import on_the_bus, supervise
+from wattbus.service.status_publisher import StatusPublisher
 
 log = logging.getLogger(__name__)
 
@@ -48,34 +51,36 @@ class Controller:
         self.name = settings.name
         self._settings = settings
         self._clock = clock
-        self._presence = Presence(settings.name, clock=clock)
-        self._bus = Bus(settings, settings.name, will=self._presence.will, session_expiry_s=SESSION_EXPIRY_S)
-        self._presence.attach(self._bus)  # before ourselves: the status is told first
+        self._status_publisher = StatusPublisher(settings.name, clock=clock)
+        self._bus = MqttClient(
+            settings, settings.name, will=self._status_publisher.will, session_expiry_s=SESSION_EXPIRY_S
+        )
+        self._status_publisher.attach(self._bus)  # before ourselves: the status is told first
         self._previews = Previews(settings.name, self._bus, clock, self._preview)
         self.control = Control(settings.options, clock, self._previews.changed)
-        self._directory = Directory(settings.controlled_datapoints)
+        self._directory = PairDirectory(settings.controlled_datapoints)
         self._told: list[Pair] = []  # by the API
         self._wake = asyncio.Event()
         announcements = [topics.datapoints(name) for name in self._directory.connectors]
         self._subscriptions = Subscriptions(
             self._bus,
-            self._presence,
+            self._status_publisher,
             clock,
             self.control,
             settings.controller_settle_seconds,
             self._settled,
             keep=announcements,
         )
-        self._claims: Claims | None = None
+        self._claims: ActuatorOwnership | None = None
         if not settings.controller_dry_run:  # else nothing is driven
-            self._claims = Claims(self.name, self._bus, clock, self.control, self._others_changed)
+            self._claims = ActuatorOwnership(self.name, self._bus, clock, self.control, self._others_changed)
         self._memory_fault = self._rival_fault = ""
         dry = ".dry-run" if settings.controller_dry_run else ""  # what was not sent must not count as sent later
         file = settings.data_directory / "controller" / f"{settings.name}{dry}.json"
-        self._memory = Memory(file, settings.mqtt_topic_controlled_datapoints, clock, self._note_memory)
+        self._memory = StateFile(file, settings.mqtt_topic_controlled_datapoints, clock, self._note_memory)
         self._saved_at = float("-inf")
-        self._held: deque[Delivery] = deque()
-        self._taken: list[Delivery] = []
+        self._held: deque[IncomingMessage] = deque()
+        self._taken: list[IncomingMessage] = []
         self._bad: Counter[str] = Counter()
         PAIRS.labels(self.name).set_function(lambda: float(len(self.control.actuators)))
 
@@ -102,7 +107,7 @@ class Controller:
         if self._claims is not None:
             work["claims"] = self._claims.run
         try:
-            async with on_the_bus(self._bus, self._presence), asyncio.TaskGroup() as tasks:
+            async with on_the_bus(self._bus, self._status_publisher), asyncio.TaskGroup() as tasks:
                 for name, coroutine in work.items():
                     tasks.create_task(supervise(name, coroutine, clock=self._clock), name=f"{self.name} {name}")
         finally:
@@ -151,7 +156,7 @@ class Controller:
         unknown = self._directory.unknown
         waiting = f"not announced yet: {', '.join(unknown[:10])}" if unknown else ""
         detail = "; ".join(filter(None, (waiting, self._rival_fault, self._memory_fault)))
-        self._presence.set("degraded" if detail else "online", detail)
+        self._status_publisher.set("degraded" if detail else "online", detail)
 
     def _save(self) -> None:
         self._saved_at = self._clock.monotonic()
@@ -178,7 +183,7 @@ class Controller:
             self._taken.clear()
             self._wake.set()
 
-    def _take(self, delivery: Delivery) -> None:
+    def _take(self, delivery: IncomingMessage) -> None:
         topic, payload = delivery.topic, delivery.payload
         try:
             if topic == self._settings.mqtt_topic_controlled_datapoints:

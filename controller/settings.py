@@ -54,7 +54,7 @@ class Settings(ServiceSettings):
         "schedule",
         description="Whose value counts while the sensor of a setpoint with a range or list has not said anything yet.",
     )
-    controller_dead_band: float = Field(
+    controller_hysteresis: float = Field(
         0.0,
         ge=0,
         description="A sensor that left the setpoint's range must come back this far inside before the schedule rules "
@@ -88,7 +88,7 @@ class Settings(ServiceSettings):
     def options(self) -> Options:
         """How actuators are treated."""
         return Options(
-            policy=Policy(self.controller_no_sensor, self.controller_dead_band),
+            policy=Policy(self.controller_no_sensor, self.controller_hysteresis),
             dwell_s=self.controller_min_dwell_seconds,
             repeat_s=self.controller_repeat_seconds,
             expiry_s=float(self.command_expiry_seconds),

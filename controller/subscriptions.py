@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterable
 
 from controller.actuator import Actuator
 from controller.control import Control
-from wattbus import topics
-from wattbus.bus import Bus
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway
-from wattbus.service import Presence
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import MqttClient
+from wattbus.service.status_publisher import StatusPublisher
 
 
 class Subscriptions:
@@ -19,8 +19,8 @@ class Subscriptions:
 
     def __init__(
         self,
-        bus: Bus,
-        presence: Presence,
+        bus: MqttClient,
+        status_publisher: StatusPublisher,
         clock: Clock,
         control: Control,
         settle_s: float,
@@ -28,7 +28,7 @@ class Subscriptions:
         keep: Collection[str] = (),
     ) -> None:
         self._bus = bus
-        self._presence = presence
+        self._status_publisher = status_publisher
         self._clock = clock
         self._control = control
         self._settle_s = settle_s
@@ -58,7 +58,7 @@ class Subscriptions:
             try:
                 await self._follow()
                 # The broker answers in order: when the status is acknowledged, retained messages have arrived.
-                await self._presence.tell()
+                await self._status_publisher.tell()
             except BrokerAway:
                 self._news.set()
                 await self._clock.sleep(0.05)  # the bus may not have noticed yet: let it

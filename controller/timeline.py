@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Generic
 
 from controller.decision import Item, begin
-from wattbus.messages import ScheduleItem, SetpointItem
+from wattbus.mqtt.messages import ScheduleItem, SetpointItem
 
 
 class Timeline(Generic[Item]):

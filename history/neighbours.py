@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from wattbus import topics
-from wattbus.bus import Delivery
-from wattbus.messages import BadMessage, StatusMessage, parse
-from wattbus.presence import Presence
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import IncomingMessage
+from wattbus.mqtt.messages import BadMessage, StatusMessage, parse
+from wattbus.service.status_publisher import StatusPublisher
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +26,15 @@ class Neighbours:
     `connectors`: what we record, nothing for everybody.
     """
 
-    def __init__(self, presence: Presence, connectors: Iterable[str]) -> None:
-        self._presence = presence
+    def __init__(self, status_publisher: StatusPublisher, connectors: Iterable[str]) -> None:
+        self._status_publisher = status_publisher
         self._ours = frozenset(connectors)
         self._shared: dict[str, frozenset[str] | None] = {}  # by history; None: everybody
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: IncomingMessage) -> None:
         """A message on `+/status`."""
         name = delivery.topic.split("/")[0]
-        if name == self._presence.service or (b'"records"' not in delivery.payload and name not in self._known):
+        if name == self._status_publisher.service or (b'"records"' not in delivery.payload and name not in self._known):
             return
         try:
             status = parse(StatusMessage, delivery.payload) if delivery.payload else None
@@ -63,7 +63,7 @@ class Neighbours:
 
     def _complain(self) -> None:
         fault = "; ".join(f"{name} records {_named(both)}, too" for name, both in sorted(self._shared.items()))
-        self._presence.complain(ABOUT, fault)
+        self._status_publisher.report_fault(ABOUT, fault)
         if fault:
             log.error("%s: give each history a list of its own (HISTORY_CONNECTORS)", fault)
         else:

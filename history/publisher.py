@@ -7,11 +7,11 @@ import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 
-from wattbus import topics
-from wattbus.bus import Bus, Outgoing
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
-from wattbus.messages import Receipt
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.messages import Receipt
 from wattbus.storage import SessionState
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ MOST_SESSIONS = 100  # per connector: one that restarts every few seconds must n
 class ReceiptPublisher:
     """Publishes what was committed. The topic is one per connector: what stays retained is its newest session."""
 
-    def __init__(self, bus: Bus, interval_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, bus: MqttClient, interval_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
         self._bus = bus
         self._interval_s = interval_s
         self._clock = clock

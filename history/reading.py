@@ -12,7 +12,7 @@ from typing import Any
 from history.receipts import LARGEST_SEQUENCE, Arrived
 from wattbus.connector import DatapointType
 from wattbus.jsontext import loads
-from wattbus.messages import (
+from wattbus.mqtt.messages import (
     BadMessage,
     Command,
     DatapointDescription,
@@ -40,7 +40,7 @@ class Records:
     arrived: list[Arrived] = field(default_factory=list)
 
 
-class Reader:
+class MessageReader:
     """Reads messages into records. `bad` is told the kind and the fault of those that make no sense.
 
     `foreign` is told of connectors that are not to be recorded: an old subscription brings them.

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from wattbus.messages import Range, Receipt
-from wattbus.ranges import RangeSet
+from wattbus.mqtt.messages import Range, Receipt
+from wattbus.mqtt.range_set import RangeSet
 from wattbus.storage import SessionState
 
 MOST_HOLES = 500  # of one session; a receipt stays below 20 kB
@@ -108,7 +108,7 @@ class Session:
             self.dropped = RangeSet(dropped[-MOST_DROPPED:])
 
 
-class Ledger:
+class SessionTracker:
     """All sessions that were heard lately, the longest silent first."""
 
     def __init__(self) -> None:

@@ -8,19 +8,21 @@ from collections import Counter
 
 from history.neighbours import Neighbours
 from history.publisher import DAY_MS, ReceiptPublisher
-from history.reading import Reader, Records
-from history.receipts import Ledger
+from history.reading import MessageReader, Records
+from history.receipts import SessionTracker
 from history.settings import Settings
 from history.subscriptions import Subscriptions, subscriptions
-from wattbus import metrics, topics
-from wattbus.bus import Bus, Delivery
+from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
-from wattbus.service import Presence, on_the_bus, supervise
+from wattbus.mqtt import topics
+from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.recording.batches import BatchConsumer
+from wattbus.recording.database_session import Database
+from wattbus.recording.retention_job import Retaining, Subject
+from wattbus.service.lifecycle import on_the_bus, supervise
+from wattbus.service.status_publisher import StatusPublisher
 from wattbus.storage import Batch, BatchRefused, DatabaseAway, Retention, Store, Written, check_url, open_store
-from wattbus.storage.batches import BatchConsumer
-from wattbus.storage.database import Database
-from wattbus.storage.retaining import Retaining, Subject
 
 log = logging.getLogger(__name__)
 
@@ -44,24 +46,24 @@ KEPT = Subject("rows", "HISTORY_MAX_BYTES", REMOVED, SIZE)
 async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     """Record for ever. Raises ConfigError when the database cannot be meant."""
     check_url(settings.url)
-    presence = Presence(settings.name, records=settings.history_connectors, clock=clock)
-    bus = Bus(
+    status_publisher = StatusPublisher(settings.name, records=settings.history_connectors, clock=clock)
+    bus = MqttClient(
         settings,
         settings.name,
-        will=presence.will,
+        will=status_publisher.will,
         session_expiry_s=SESSION_EXPIRY_S,
         high_water=2 * settings.history_batch_messages,
     )
     await bus.subscribe(subscriptions(settings.history_connectors))
     leaving = Subscriptions(bus, settings.history_connectors, clock)
-    bus.watch(topics.ALL_STATUSES, Neighbours(presence, settings.history_connectors).take, qos=0)
-    database = Database(settings.url, presence, open_store, clock=clock)
+    bus.watch(topics.ALL_STATUSES, Neighbours(status_publisher, settings.history_connectors).take, qos=0)
+    database = Database(settings.url, status_publisher, open_store, clock=clock)
     publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
     recorder = Recorder(settings, bus, database, publisher, leaving, clock)
     retention = Retention(settings.history_retention_days or None, settings.history_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
-        async with on_the_bus(bus, presence), asyncio.TaskGroup() as tasks:
+        async with on_the_bus(bus, status_publisher), asyncio.TaskGroup() as tasks:
             tasks.create_task(supervise("recorder", recorder.run, clock=clock), name="recorder")
             tasks.create_task(supervise("receipts", publisher.run, clock=clock), name="receipts")
             tasks.create_task(supervise("old subscriptions", leaving.run, clock=clock), name="old subscriptions")
@@ -79,7 +81,7 @@ class Recorder:
     def __init__(
         self,
         settings: Settings,
-        bus: Bus,
+        bus: MqttClient,
         database: Database[Store],
         publisher: ReceiptPublisher,
         leaving: Subscriptions,
@@ -91,8 +93,8 @@ class Recorder:
         self._publisher = publisher
         self._clock = clock
         self._leaving = leaving
-        self._reader = Reader(settings.history_connectors, self._note_bad, clock.now_ms, leaving.came_from)
-        self._ledger = Ledger()
+        self._reader = MessageReader(settings.history_connectors, self._note_bad, clock.now_ms, leaving.came_from)
+        self._ledger = SessionTracker()
         self._bad: Counter[str] = Counter()
         self._consumer = BatchConsumer(
             bus,
@@ -117,7 +119,7 @@ class Recorder:
         self._publisher.committed(ours)  # another history that shares the database tells of the others, and knows more
         self._leaving.recorded({state.connector for state in states})
 
-    async def _record(self, deliveries: list[Delivery]) -> None:
+    async def _record(self, deliveries: list[IncomingMessage]) -> None:
         """Write what they say in one transaction; acknowledge after it, and only then."""
         records = self._read(deliveries)
         unknown = self._ledger.unknown(arrived.key for arrived in records.arrived)
@@ -130,7 +132,7 @@ class Recorder:
         self._note_lag(records.batch)
         await self._tidy()
 
-    async def _note_and_write(self, records: Records, deliveries: list[Delivery]) -> None:
+    async def _note_and_write(self, records: Records, deliveries: list[IncomingMessage]) -> None:
         records.batch.sessions = self._ledger.note(records.arrived, self._clock.now_ms())
         if not records.batch:
             return
@@ -142,20 +144,20 @@ class Recorder:
             if not written:  # the ledger must not speak of what was not committed
                 self._ledger.forget({arrived.key for arrived in records.arrived})
 
-    def _read(self, deliveries: list[Delivery]) -> Records:
+    def _read(self, deliveries: list[IncomingMessage]) -> Records:
         records = Records()
         for delivery in deliveries:
             self._reader.read(records, delivery.topic, delivery.payload, delivery.retain)
         return records
 
-    async def _write(self, batch: Batch, deliveries: list[Delivery]) -> None:
+    async def _write(self, batch: Batch, deliveries: list[IncomingMessage]) -> None:
         try:
             self._count(await self._commit(batch))
         except BatchRefused as refused:
             log.error("the database refuses a batch, its messages are tried one by one: %s", refused)
             await self._write_one_by_one(batch, deliveries)
 
-    async def _write_one_by_one(self, batch: Batch, deliveries: list[Delivery]) -> None:
+    async def _write_one_by_one(self, batch: Batch, deliveries: list[IncomingMessage]) -> None:
         """The sessions come last: they may speak only of what is there."""
         for delivery in deliveries:
             try:

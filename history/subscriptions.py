@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from wattbus.bus import Bus
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway
+from wattbus.mqtt.client import MqttClient
 
 FILTERS = (
     "{}/values",
@@ -33,7 +33,7 @@ class Subscriptions:
     The session outlives the process for weeks, so that nothing is lost; nobody else ends its subscriptions.
     """
 
-    def __init__(self, bus: Bus, connectors: Iterable[str], clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, bus: MqttClient, connectors: Iterable[str], clock: Clock = SYSTEM_CLOCK) -> None:
         self._bus = bus
         self._wanted = frozenset(connectors)
         self._clock = clock

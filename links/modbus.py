@@ -25,8 +25,8 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.transport import CommParams, CommType
 
 from links.modbus_errors import BadAnswer, ConnectFailed, ConnectionLost, ExceptionAnswer, ModbusError, NoAnswer
-from links.modbus_exchange import Exchange
 from links.modbus_frames import BIT_METHODS, FrameError, Framing
+from links.modbus_transaction import Transaction
 from wattbus.cancellation import raise_if_cancelled
 from wattbus.clock import SYSTEM_CLOCK, Clock
 
@@ -224,7 +224,7 @@ class _Connection:
         self._client = _Client(target, trace_packet=self._look, trace_connect=self._connected)
         # Its limit of unanswered requests is not ours (see ModbusLink).
         self._client.set_max_no_responses(2**31)
-        self._exchange: Exchange | None = None
+        self._exchange: Transaction | None = None
         self._fault: ModbusError | None = None
         self._scope: asyncio.Timeout | None = None
         self.lost = False
@@ -277,7 +277,7 @@ class _Connection:
 
     def _look(self, sending: bool, packet: bytes) -> bytes:
         if sending:
-            self._exchange = Exchange(self._target.framing, packet)
+            self._exchange = Transaction(self._target.framing, packet)
             return packet
         if self._exchange is None:
             return b""

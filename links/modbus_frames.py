@@ -48,7 +48,7 @@ class FrameError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ModbusFrame:
     """One request or answer. `transaction` is 0 on RTU framing, which has none."""
 
     transaction: int
@@ -56,7 +56,7 @@ class Frame:
     pdu: bytes
 
 
-def encode(framing: Framing, frame: Frame) -> bytes:
+def encode(framing: Framing, frame: ModbusFrame) -> bytes:
     """The bytes of a frame."""
     if framing == "tcp":
         return struct.pack(">HHHB", frame.transaction, 0, len(frame.pdu) + 1, frame.unit) + frame.pdu
@@ -64,21 +64,21 @@ def encode(framing: Framing, frame: Frame) -> bytes:
     return body + crc16(body).to_bytes(2, "little")
 
 
-def split_tcp(buffer: bytes) -> tuple[list[Frame], bytes]:
+def split_tcp(buffer: bytes) -> tuple[list[ModbusFrame], bytes]:
     """The complete frames at the front of `buffer`, and the rest. Raises FrameError without a valid MBAP header."""
-    frames: list[Frame] = []
+    frames: list[ModbusFrame] = []
     while len(buffer) >= 7:
         transaction, protocol, length, unit = struct.unpack_from(">HHHB", buffer)
         if protocol != 0 or not 2 <= length <= LARGEST_PDU + 1:
             raise FrameError(f"no Modbus/TCP header: {buffer[:7].hex(' ')}")
         if len(buffer) < 6 + length:
             break
-        frames.append(Frame(transaction, unit, buffer[7 : 6 + length]))
+        frames.append(ModbusFrame(transaction, unit, buffer[7 : 6 + length]))
         buffer = buffer[6 + length :]
     return frames, buffer
 
 
-def split_rtu_answer(buffer: bytes) -> Frame | None:
+def split_rtu_answer(buffer: bytes) -> ModbusFrame | None:
     """The answer in `buffer`, None while it is incomplete. Raises FrameError when it is none."""
     if len(buffer) < 5:
         return None
@@ -92,7 +92,7 @@ def split_rtu_answer(buffer: bytes) -> Frame | None:
     return _checked(buffer, length)
 
 
-def split_rtu_request(buffer: bytes) -> Frame | None:
+def split_rtu_request(buffer: bytes) -> ModbusFrame | None:
     """The request in `buffer`, None while it is incomplete. Raises FrameError when it is none."""
     if len(buffer) < 8:
         return None
@@ -100,13 +100,13 @@ def split_rtu_request(buffer: bytes) -> Frame | None:
     return _checked(buffer, length)
 
 
-def _checked(buffer: bytes, length: int) -> Frame | None:
+def _checked(buffer: bytes, length: int) -> ModbusFrame | None:
     if len(buffer) < length:
         return None
     body, checksum = buffer[: length - 2], buffer[length - 2 : length]
     if crc16(body) != int.from_bytes(checksum, "little"):
         raise FrameError(f"wrong checksum: {buffer[:length].hex(' ')}")
-    return Frame(0, body[0], body[1:])
+    return ModbusFrame(0, body[0], body[1:])
 
 
 def _crc_of_byte(byte: int) -> int:

@@ -57,7 +57,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RegisterLayout:
     """The fields of a range of `count` registers.
 
     `swapped` fields have their least significant register first. Build it with `parse`.
@@ -100,7 +100,7 @@ class Layout:
 
 
 @lru_cache(maxsize=4096)
-def parse(datatypes: str, word_order: WordOrder | None = None, *, swap_floats: bool = False) -> Layout:
+def parse(datatypes: str, word_order: WordOrder | None = None, *, swap_floats: bool = False) -> RegisterLayout:
     """The layout of a struct string. Raises ValueError, in words for the user.
 
     Repeat counts give that many values (`2f`), `x` skips a byte, `10s` is one text of ten bytes. A value's address is
@@ -128,7 +128,7 @@ def parse(datatypes: str, word_order: WordOrder | None = None, *, swap_floats: b
     if offset % 2:
         raise ValueError(f"{datatypes!r} takes {offset} bytes, and registers have two: add a pad byte x")
     addressed = _second_bytes_addressed(fields)
-    return Layout(addressed, offset // 2, _swapped(addressed, word_order, swap_floats))
+    return RegisterLayout(addressed, offset // 2, _swapped(addressed, word_order, swap_floats))
 
 
 def _fields(prefix: str, repeat: str, code: str, offset: int) -> list[Field]:

@@ -87,7 +87,7 @@ def _read(group: Sequence[Range], most: int) -> Read:
 
 
 @dataclass(slots=True)
-class Harvest:
+class ReadResult:
     """What came back: words per range, the error per range that failed, and whether the unit gave a sign of life."""
 
     words: dict[Range, Words] = field(default_factory=dict)
@@ -115,34 +115,34 @@ class UnitReader:
         self._apart: set[Range] = set()
         self._silent: set[Range] = set()
 
-    async def read(self, ranges: Sequence[Range] | None = None) -> Harvest:
-        """Read `ranges` (default: all). Raises LinkDown alone; what failed is in the harvest."""
+    async def read(self, ranges: Sequence[Range] | None = None) -> ReadResult:
+        """Read `ranges` (default: all). Raises LinkDown alone; what failed is in the result."""
         reads = deque(self._plan(self.ranges if ranges is None else ranges))
-        harvest = Harvest()
+        result = ReadResult()
         unanswered = 0
         while reads:
             read = reads.popleft()
             try:
                 words = await self._words(read)
             except ModbusError as error:
-                harvest.alive |= error.alive
+                result.alive |= error.alive
                 if not error.alive:
                     self._silent.update(read.ranges)
-                if len(read.ranges) > 1 and self._is_no_unit(error, harvest):
+                if len(read.ranges) > 1 and self._is_no_unit(error, result):
                     self._apart.update(read.ranges)
                     if error.refused:
                         reads.extendleft(reversed(plan(read.ranges, self._most_registers, merge=False)))
                         continue
-                harvest.failures |= dict.fromkeys(read.ranges, error)
+                result.failures |= dict.fromkeys(read.ranges, error)
                 unanswered += not error.alive
-                if unanswered >= _SILENT_REQUESTS and not harvest.alive:
-                    harvest.failures |= {one: error for rest in reads for one in rest.ranges}
+                if unanswered >= _SILENT_REQUESTS and not result.alive:
+                    result.failures |= {one: error for rest in reads for one in rest.ranges}
                     break
             else:
-                harvest.alive = True
+                result.alive = True
                 self._silent.difference_update(read.ranges)
-                harvest.words |= {one: read.part(words, one) for one in read.ranges}
-        return harvest
+                result.words |= {one: read.part(words, one) for one in read.ranges}
+        return result
 
     def _plan(self, ranges: Sequence[Range]) -> list[Read]:
         together = [one for one in ranges if one not in self._apart]
@@ -155,9 +155,9 @@ class UnitReader:
         return sorted(reads, key=lambda read: not self._silent.isdisjoint(read.ranges))
 
     @staticmethod
-    def _is_no_unit(error: ModbusError, harvest: Harvest) -> bool:
+    def _is_no_unit(error: ModbusError, result: ReadResult) -> bool:
         """Whether the length of the request may be at fault: refused, or silence of a unit that answers others."""
-        return error.refused or (harvest.alive and not error.alive)
+        return error.refused or (result.alive and not error.alive)
 
     async def _words(self, read: Read) -> Words:
         words: list[int | bool] = []

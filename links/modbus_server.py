@@ -19,9 +19,9 @@ from typing import Literal, Protocol, Self
 from links.modbus_frames import (
     MOST_BITS,
     MOST_REGISTERS,
-    Frame,
     FrameError,
     Framing,
+    ModbusFrame,
     encode,
     pack_bits,
     split_rtu_request,
@@ -175,13 +175,13 @@ class ModbusServer:
         finally:
             writer.close()
 
-    def _split(self, buffer: bytes) -> tuple[list[Frame], bytes]:
+    def _split(self, buffer: bytes) -> tuple[list[ModbusFrame], bytes]:
         if self._framing == "tcp":
             return split_tcp(buffer)
         frame = split_rtu_request(buffer)
         return ([], buffer) if frame is None else ([frame], buffer[len(frame.pdu) + 3 :])
 
-    async def _respond(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, frame: ModbusFrame, writer: asyncio.StreamWriter) -> None:
         request = _request(frame)
         covered = range(request.address, request.address + request.count) if request else range(0)
         faults = self.faults
@@ -197,7 +197,7 @@ class ModbusServer:
         if pdu is not None:
             await self._send(self._spoilt(frame, pdu, covered), writer)
 
-    def _answer(self, frame: Frame, request: Request | None) -> bytes | None:
+    def _answer(self, frame: ModbusFrame, request: Request | None) -> bytes | None:
         """The answer's PDU; None when nobody is there to answer."""
         bank = self.banks.get(frame.unit, self._anyone)
         function = frame.pdu[0]
@@ -228,7 +228,7 @@ class ModbusServer:
             values = struct.pack(f">{request.count}H", *words)
         return bytes([request.function, len(values)]) + values
 
-    def _spoilt(self, frame: Frame, pdu: bytes, covered: range) -> bytes:
+    def _spoilt(self, frame: ModbusFrame, pdu: bytes, covered: range) -> bytes:
         faults = self.faults
         transaction, unit = frame.transaction, frame.unit
         if not faults.short.isdisjoint(covered):
@@ -242,7 +242,7 @@ class ModbusServer:
             unit = (unit + 1) & 0xFF
         if not faults.garbage.isdisjoint(covered):
             return b"HTTP/1.1 400 Bad Request\r\n\r\n"
-        return encode(self._framing, Frame(transaction, unit, pdu))
+        return encode(self._framing, ModbusFrame(transaction, unit, pdu))
 
     async def _send(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         if not self.faults.byte_pause_s:
@@ -253,7 +253,7 @@ class ModbusServer:
         await writer.drain()
 
 
-def _request(frame: Frame) -> Request | None:
+def _request(frame: ModbusFrame) -> Request | None:
     """The request in a frame; None when the function is unknown or the numbers are out of the standard's bounds."""
     function, pdu = frame.pdu[0], frame.pdu
     if len(pdu) < 5:
@@ -272,7 +272,7 @@ def _request(frame: Frame) -> Request | None:
     return None
 
 
-def _many(frame: Frame, table: Table, address: int, count: int) -> Request | None:
+def _many(frame: ModbusFrame, table: Table, address: int, count: int) -> Request | None:
     size = (count + 7) // 8 if table == "coils" else 2 * count
     data = frame.pdu[6:]
     if not 1 <= count <= _MOST_WRITTEN[table] or len(data) != size or frame.pdu[5] != size:

@@ -6,7 +6,7 @@ import re
 from json import JSONDecoder
 from typing import NamedTuple, NoReturn
 
-from wattbus.messages import BadMessage, is_text
+from wattbus.mqtt.messages import BadMessage, is_text
 
 LARGEST_TIMESTAMP = 2**53
 

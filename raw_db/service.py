@@ -9,16 +9,17 @@ from collections import Counter
 from raw_db.envelope import open_envelope
 from raw_db.settings import Settings
 from wattbus import metrics
-from wattbus.bus import Bus, Delivery
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
-from wattbus.messages import BadMessage
-from wattbus.service import Presence, on_the_bus, supervise
+from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.messages import BadMessage
+from wattbus.mqtt.topics import match
+from wattbus.recording.batches import BatchConsumer
+from wattbus.recording.database_session import Database
+from wattbus.recording.retention_job import Retaining, Subject
+from wattbus.service.lifecycle import on_the_bus, supervise
+from wattbus.service.status_publisher import StatusPublisher
 from wattbus.storage import BatchRefused, RawRecord, RawStore, Retention, check_url, open_raw_store
-from wattbus.storage.batches import BatchConsumer
-from wattbus.storage.database import Database
-from wattbus.storage.retaining import Retaining, Subject
-from wattbus.topics import match
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +40,21 @@ KEPT = Subject("raw messages", "RAW_DB_MAX_BYTES", REMOVED, SIZE)
 async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     """Record for ever. Raises ConfigError when the database cannot be meant."""
     check_url(settings.url)
-    presence = Presence(settings.name, clock=clock)
-    bus = Bus(
+    status_publisher = StatusPublisher(settings.name, clock=clock)
+    bus = MqttClient(
         settings,
         settings.name,
-        will=presence.will,
+        will=status_publisher.will,
         session_expiry_s=SESSION_EXPIRY_S,
         high_water=2 * settings.raw_db_batch_messages,
     )
     await bus.subscribe([settings.mqtt_topic_all_raw_messages])
-    database = Database(settings.url, presence, open_raw_store, clock=clock)
+    database = Database(settings.url, status_publisher, open_raw_store, clock=clock)
     recorder = Recorder(settings, bus, database, clock)
     retention = Retention(settings.raw_db_retention_days or None, settings.raw_db_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
-        async with on_the_bus(bus, presence), asyncio.TaskGroup() as tasks:
+        async with on_the_bus(bus, status_publisher), asyncio.TaskGroup() as tasks:
             tasks.create_task(supervise("recorder", recorder.run, clock=clock), name="recorder")
             tasks.create_task(supervise("retention", retaining.run, clock=clock), name="retention")
     except BaseExceptionGroup as group:
@@ -66,7 +67,7 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
 class Recorder:
     """Takes batches from the bus, writes them, then acknowledges."""
 
-    def __init__(self, settings: Settings, bus: Bus, database: Database[RawStore], clock: Clock) -> None:
+    def __init__(self, settings: Settings, bus: MqttClient, database: Database[RawStore], clock: Clock) -> None:
         self._service = settings.name
         self._filter = settings.mqtt_topic_all_raw_messages
         self._database = database
@@ -86,7 +87,7 @@ class Recorder:
         await self._database.until_done(_open)
         await self._consumer.run()
 
-    async def _record(self, deliveries: list[Delivery]) -> None:
+    async def _record(self, deliveries: list[IncomingMessage]) -> None:
         """Write what they say in one transaction; acknowledge after it, and only then."""
         records = [record for delivery in deliveries if (record := self._read(delivery))]
         if records:
@@ -95,7 +96,7 @@ class Recorder:
         for delivery in deliveries:
             delivery.acknowledge()
 
-    def _read(self, delivery: Delivery) -> RawRecord | None:
+    def _read(self, delivery: IncomingMessage) -> RawRecord | None:
         """The raw message of a delivery; an empty payload only clears a retained message."""
         wanted = match(self._filter, delivery.topic)  # an old subscription may bring more
         if not delivery.payload or not wanted:

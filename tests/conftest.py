@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import BrokerSettings
 
 

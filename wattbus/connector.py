@@ -2,7 +2,7 @@
 
 A connector is a class with four methods, and a fifth if it likes (`Accompanied`). Everything else (MQTT, discovery,
 flattening, raw messages, heartbeat, logs, status, retries, buffering, command checks, outcomes, metrics, staleness) is
-`wattbus.runtime`.
+`wattbus.runtime.connector_runtime`.
 """
 
 from __future__ import annotations

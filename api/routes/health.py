@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from api.answers import Json
 from api.routes.parts import CoreOf
-from wattbus import health, metrics
+from wattbus import metrics
+from wattbus.service import health
 
 router = APIRouter(tags=["health"])
 

@@ -42,7 +42,7 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class EncryptedFrame:
     """A frame's parts."""
 
     system_title: bytes
@@ -72,7 +72,7 @@ def frame_length(data: bytes | bytearray, start: int = 0) -> int | None:
     return total
 
 
-def take_apart(data: bytes) -> Frame:
+def take_apart(data: bytes) -> EncryptedFrame:
     """The parts of exactly one frame. Raises CannotOpen."""
     length = frame_length(data)
     if length != len(data) or not length:
@@ -81,13 +81,13 @@ def take_apart(data: bytes) -> Frame:
     title, content = data[2 : 2 + TITLE_BYTES], data[2 + TITLE_BYTES + 1 + more :]
     control, counter, rest = content[0], content[1 : 1 + COUNTER_BYTES], content[1 + COUNTER_BYTES :]
     if control == ENCRYPTED:
-        return Frame(title, control, int.from_bytes(counter, "big"), rest, b"")
+        return EncryptedFrame(title, control, int.from_bytes(counter, "big"), rest, b"")
     if control != AUTHENTICATED_AND_ENCRYPTED:
         raise CannotOpen("frame", f"security control {control:#04x} is not known; a P1 port's is 0x30")
-    return Frame(title, control, int.from_bytes(counter, "big"), rest[:-MAC_BYTES], rest[-MAC_BYTES:])
+    return EncryptedFrame(title, control, int.from_bytes(counter, "big"), rest[:-MAC_BYTES], rest[-MAC_BYTES:])
 
 
-def open_frame(data: bytes, keys: Keys) -> str:
+def decrypt_frame(data: bytes, keys: Keys) -> str:
     """The telegram in a frame. Raises CannotOpen, which says which key is wrong."""
     frame = take_apart(data)
     cipher = _cipher(frame, keys)
@@ -108,16 +108,16 @@ def open_frame(data: bytes, keys: Keys) -> str:
     raise CannotOpen("encryption key", "the telegram cannot be decrypted: it is damaged, or the keys are wrong")
 
 
-def seal_frame(text: str, keys: Keys, system_title: bytes, invocation_counter: int) -> bytes:
+def encrypt_frame(text: str, keys: Keys, system_title: bytes, invocation_counter: int) -> bytes:
     """The frame that a meter with these keys sends."""
     control = AUTHENTICATED_AND_ENCRYPTED
-    frame = Frame(system_title, control, invocation_counter, b"", b"")
+    frame = EncryptedFrame(system_title, control, invocation_counter, b"", b"")
     ciphertext, mac = _cipher(frame, keys).encrypt_and_digest(text.encode("ascii"))
     content = b"".join((bytes((control,)), invocation_counter.to_bytes(COUNTER_BYTES, "big"), ciphertext, mac))
     return b"".join((bytes((TAG, TITLE_BYTES)), system_title, b"\x82", len(content).to_bytes(2, "big"), content))
 
 
-def _cipher(frame: Frame, keys: Keys):  # type: ignore[no-untyped-def]  # the library names no type for it
+def _cipher(frame: EncryptedFrame, keys: Keys):  # type: ignore[no-untyped-def]  # the library names no type for it
     nonce = frame.system_title + frame.invocation_counter.to_bytes(COUNTER_BYTES, "big")
     cipher = AES.new(keys.encryption, AES.MODE_GCM, nonce=nonce, mac_len=MAC_BYTES)
     cipher.update(bytes((frame.security_control,)) + (keys.authentication or b""))

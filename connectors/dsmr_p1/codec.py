@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from connectors.dsmr_p1.cipher import CannotOpen, Keys, open_frame
+from connectors.dsmr_p1.cipher import CannotOpen, Keys, decrypt_frame
 from connectors.dsmr_p1.crc import crc16
 from connectors.dsmr_p1.lines import Mbus, Plain, Timed, Values, reader
 from connectors.dsmr_p1.media import MEDIA, UNKNOWN_MEDIUM, Medium
-from connectors.dsmr_p1.moments import Reference, reference, when
 from connectors.dsmr_p1.profiles import PROFILES, Profile, detect
+from connectors.dsmr_p1.timestamps import Reference, reference, when
 from wattbus.connector import Quantity, Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue
@@ -124,7 +124,7 @@ def _opened(frame: str, keys: Keys | None) -> str:
     if keys is None:
         raise DecodeError("the telegram is encrypted, and DSMR_ENCRYPTION_KEY is not set")
     try:
-        return open_frame(bytes.fromhex(frame), keys)
+        return decrypt_frame(bytes.fromhex(frame), keys)
     except ValueError:
         raise DecodeError("frame: expected hexadecimal digits") from None
     except CannotOpen as error:

@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from connectors.dsmr_p1 import codec
 from connectors.dsmr_p1.codec import DEVICE, Telegram
-from connectors.dsmr_p1.frames import FrameFinder, KeyDoubt, Opened, Replays
+from connectors.dsmr_p1.downsampling import Thinning
+from connectors.dsmr_p1.encrypted_frames import FrameFinder, KeyDoubt, Opened, Replays
 from connectors.dsmr_p1.framing import TelegramFinder, whole
+from connectors.dsmr_p1.line_settings import Modes, serial_port
 from connectors.dsmr_p1.memory import Announcements, OwnTimes, Rates
-from connectors.dsmr_p1.modes import Modes, serial_port
 from connectors.dsmr_p1.settings import Settings
-from connectors.dsmr_p1.thinning import Thinning
-from connectors.dsmr_p1.trust import Received, Trust, Verdict
+from connectors.dsmr_p1.validation import Received, Trust, Verdict
 from links.serial_line import Line, open_line
 from links.serial_silence import SilenceWatch, Silent
 from wattbus import metrics

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from connectors.dsmr_p1.codec import DEVICE, Telegram
-from connectors.dsmr_p1.moments import Reference, latest_that_was, moments
+from connectors.dsmr_p1.timestamps import Reference, latest_that_was, moments
 from wattbus.connector import DataFormat, Datapoint, Quantity, Scalar
 
 GAPS = 5

@@ -11,7 +11,7 @@ from itertools import count, cycle
 from pathlib import Path
 
 from connectors.dsmr_p1 import codec, meter_time
-from connectors.dsmr_p1.cipher import Keys, seal_frame
+from connectors.dsmr_p1.cipher import Keys, encrypt_frame
 from connectors.dsmr_p1.settings import Settings
 from connectors.dsmr_p1.simulated_manners import MANNERS, Manner
 from connectors.dsmr_p1.simulated_meter import SimulatedMeter, signed
@@ -63,7 +63,7 @@ class Player:
     def _sent(self, telegram: str) -> bytes:
         if self._keys is None:
             return telegram.encode("ascii")
-        return seal_frame(telegram, self._keys, SYSTEM_TITLE, next(self._counters))
+        return encrypt_frame(telegram, self._keys, SYSTEM_TITLE, next(self._counters))
 
     def _damaged(self, data: bytes, fault: str) -> bytes:
         middle, piece = len(data) // 2, self._random.randrange(20, 200)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from connectors.im871a.telegram import Telegram
-from wattbus.catalogue import format_of
 from wattbus.connector import DataFormat, Datapoint, Reading
+from wattbus.runtime.datapoint_registry import format_of
 
 
 class Announcements:

@@ -18,7 +18,7 @@ from connectors.im871a.telegram import (
     Header,
     Telegram,
     decode_wired,
-    open_frame,
+    decrypt_frame,
     parse_hex,
     read_header,
     strip_crcs,
@@ -108,7 +108,7 @@ def decode(raw: JsonValue, meters: Meters) -> list[Reading]:
     if meter is not None and not typed:
         check_encrypted(meter, header)
     learnt = _bytes(raw, "format") if "format" in raw else None
-    opened = open_frame(telegram, meter.key if meter else None, accept_plain=typed)
+    opened = decrypt_frame(telegram, meter.key if meter else None, accept_plain=typed)
     rssi = raw.get("rssi")
     return [reading(opened.telegram(learnt), meter, rssi if isinstance(rssi, int | float) else None)]
 

@@ -12,7 +12,7 @@ from connectors.im871a.hci import HciFrame
 from connectors.im871a.meters_file import MetersFile
 from connectors.im871a.recalc import ReCalc
 from connectors.im871a.reception import Reception
-from connectors.im871a.registry import Registry
+from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.settings import Settings
 from connectors.im871a.stick import Stick
 from links.serial_line import open_line
@@ -44,7 +44,7 @@ class Im871a:
         self._settings = settings
         self._clock = clock
         self._silence = SilenceWatch(settings.im871a_silent_seconds or None, clock, what=settings.im871a_port)
-        self.meters = Registry(SOURCES)
+        self.meters = MeterRegistry(SOURCES)
         self.meters.replace("settings", settings.im871a_meters)
         self._file = self._meters_file()
         self._recalc = ReCalc(settings, self.meters, clock) if settings.recalc_gateway_id else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from connectors.im871a.meters_config import MeterConfig, read_meters
-from connectors.im871a.registry import Registry
+from connectors.im871a.registry import MeterRegistry
 from wattbus.clock import Clock
 from wattbus.errors import ConfigError
 
@@ -28,7 +28,7 @@ class MetersFile:
     Kubernetes and editors do it) is noticed, too.
     """
 
-    def __init__(self, path: Path, meters: Registry, clock: Clock) -> None:
+    def __init__(self, path: Path, meters: MeterRegistry, clock: Clock) -> None:
         self._path = path
         self._meters = meters
         self._clock = clock

@@ -18,15 +18,15 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from connectors.im871a.recalc_command import Command, Wanted, read_command
-from connectors.im871a.recalc_memory import Memory
-from connectors.im871a.registry import Registry
+from connectors.im871a.recalc_memory import RecalcState
+from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.settings import Settings
 from connectors.im871a.telegram import Telegram
 from wattbus import metrics
-from wattbus.bus import Bus, Delivery, Outgoing
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError, StopAsked
 from wattbus.jsontext import JsonValue, dumps
+from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ _CONFIGURATION: dict[str, JsonValue] = {
 class ReCalc:
     """Takes the meters from commands, and sends what they say. Its meters survive a restart."""
 
-    def __init__(self, settings: Settings, meters: Registry, clock: Clock) -> None:
+    def __init__(self, settings: Settings, meters: MeterRegistry, clock: Clock) -> None:
         self._name = settings.connector_name
         self._root = f"v2/{settings.recalc_gateway_id}"
         self._set = f"{self._root}/sensors/set"
@@ -63,8 +63,8 @@ class ReCalc:
         self._clock = clock
         # Commands that come while this process is away wait at the broker, if they were sent with QoS 1.
         waits_s = round(settings.command_max_age_seconds)
-        self._bus = Bus(settings, f"{settings.connector_name}-recalc", session_expiry_s=waits_s)
-        self._memory = Memory(settings.data_directory / f"{settings.connector_name}-recalc-meters.json")
+        self._bus = MqttClient(settings, f"{settings.connector_name}-recalc", session_expiry_s=waits_s)
+        self._memory = RecalcState(settings.data_directory / f"{settings.connector_name}-recalc-meters.json")
         self._wanted: Mapping[str, Wanted] = self._memory.recall()
         self._register()
 
@@ -103,7 +103,7 @@ class ReCalc:
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
-    async def _take(self, delivery: Delivery) -> None:
+    async def _take(self, delivery: IncomingMessage) -> None:
         """The broker may keep a session with subscriptions of other settings, so the topic is looked at."""
         if delivery.topic == STOP and self._may_stop:
             if not delivery.retain:

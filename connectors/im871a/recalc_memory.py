@@ -13,7 +13,7 @@ from connectors.im871a.recalc_command import Wanted, read_meter
 log = logging.getLogger(__name__)
 
 
-class Memory:
+class RecalcState:
     """In `path`, mode 0600: it holds keys. When that fails it is told, and ReCalc has to send its meters again."""
 
     def __init__(self, path: Path) -> None:

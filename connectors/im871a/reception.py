@@ -11,9 +11,9 @@ from connectors.im871a.duplicates import Duplicates
 from connectors.im871a.hci import HciFrame, rssi_dbm
 from connectors.im871a.hearing import Formats, Neighbours, Quiet
 from connectors.im871a.recalc import ReCalc
-from connectors.im871a.registry import Change, Meter, Registry
+from connectors.im871a.registry import Change, Meter, MeterRegistry
 from connectors.im871a.settings import Settings
-from connectors.im871a.telegram import Header, Telegram, open_frame, read_header, read_link_header
+from connectors.im871a.telegram import Header, Telegram, decrypt_frame, read_header, read_link_header
 from connectors.im871a.trust import Trust
 from wattbus import metrics
 from wattbus.clock import Clock
@@ -26,7 +26,7 @@ TELEGRAMS = metrics.counter("im871a_telegrams", "Telegrams that the stick heard,
 class Reception:
     """Kept over all entries of `run()`; hears while it is `on` a link."""
 
-    def __init__(self, settings: Settings, meters: Registry, recalc: ReCalc | None, clock: Clock) -> None:
+    def __init__(self, settings: Settings, meters: MeterRegistry, recalc: ReCalc | None, clock: Clock) -> None:
         self._name = settings.connector_name
         self._tells_strangers = settings.im871a_unknown_meters
         self._meters = meters
@@ -116,7 +116,7 @@ class Reception:
         learnt = None
         try:
             codec.check_encrypted(meter, header)
-            opened = open_frame(telegram, meter.key)
+            opened = decrypt_frame(telegram, meter.key)
             learnt = self._formats.learn(opened.seen_format())
             decoded = opened.telegram(learnt)
         except DecodeError as fault:  # the runtime meets it again while decoding: kept raw, counted, logged there

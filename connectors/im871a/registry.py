@@ -30,7 +30,7 @@ class Change:
     rekeyed: frozenset[str]
 
 
-class Registry:
+class MeterRegistry:
     """Meters from several sources. Where several name the same meter, what a later one of `sources` says of it counts,
     and what it leaves open is taken from the ones before.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-from links.modbus_layout import Layout, LayoutScalar, parse
+from links.modbus_layout import LayoutScalar, RegisterLayout, parse
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Entry(BaseModel):
     address: Address
     unit: int = Field(ge=0, le=255)
 
-    def layout(self, swap_floats: bool) -> Layout | None:
+    def layout(self, swap_floats: bool) -> RegisterLayout | None:
         """How values lie in the registers; None for coils, which are one value each."""
         return None
 
@@ -93,7 +93,7 @@ class ReadRegisters(Entry):
     units: TextPerAddress = {}
     descriptions: TextPerAddress = Field(default={}, validation_alias=AliasChoices("descriptions", "names"))
 
-    def layout(self, swap_floats: bool) -> Layout:
+    def layout(self, swap_floats: bool) -> RegisterLayout:
         return parse(self.datatypes, self.word_order, swap_floats=swap_floats)
 
     @property
@@ -115,7 +115,7 @@ class ReadRegisters(Entry):
         return self
 
 
-def _check_scaling(factors: Mapping[int, float], layout: Layout, start: int) -> None:
+def _check_scaling(factors: Mapping[int, float], layout: RegisterLayout, start: int) -> None:
     _only_addresses("scaling_factors", factors, [start + one.address for one in layout.fields])
     for one in layout.fields:
         if start + one.address in factors and one.kind in ("text", "bool"):
@@ -164,7 +164,7 @@ class WriteRegisters(WriteEntry):
     scaling_factors: PerAddress = {}
     word_order: Literal["big", "little"] | None = None
 
-    def layout(self, swap_floats: bool) -> Layout:
+    def layout(self, swap_floats: bool) -> RegisterLayout:
         return parse(self.datatypes, self.word_order, swap_floats=swap_floats)
 
     @property

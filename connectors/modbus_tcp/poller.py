@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from links.modbus_ranges import Harvest, Range, UnitReader, Words
+from links.modbus_ranges import Range, ReadResult, UnitReader, Words
 from wattbus.clock import Clock
 from wattbus.connector import Link
 from wattbus.jsontext import JsonValue
@@ -85,31 +85,31 @@ class UnitPoller:
 
     async def _read(self, ranges: Sequence[Range]) -> None:
         async with self._session():
-            harvest = await self._reader.read(ranges)
-        self._note_ranges(harvest)
-        self._note_unit(harvest)
-        if harvest.words:
-            self._link.emit(raw_message(self._reader.unit, harvest.words))
+            result = await self._reader.read(ranges)
+        self._note_ranges(result)
+        self._note_unit(result)
+        if result.words:
+            self._link.emit(raw_message(self._reader.unit, result.words))
 
-    def _note_ranges(self, harvest: Harvest) -> None:
-        for one in harvest.words:
+    def _note_ranges(self, result: ReadResult) -> None:
+        for one in result.words:
             del self._attempts[one]
             if one in self._reported:
                 self._reported.remove(one)
                 log.info("%s %s of unit %s can be read again", one.method, one.address, self.name)
-        for one, error in harvest.failures.items():
+        for one, error in result.failures.items():
             self._attempts[one] += 1
-            if self._attempts[one] >= self._rules.max_retries and harvest.alive and one not in self._reported:
+            if self._attempts[one] >= self._rules.max_retries and result.alive and one not in self._reported:
                 self._reported.add(one)
                 log.warning("%s; skipped until the next poll, and so on until it can be read", error)
 
-    def _note_unit(self, harvest: Harvest) -> None:
-        if harvest.alive:
+    def _note_unit(self, result: ReadResult) -> None:
+        if result.alive:
             if self.breaker.succeeded() or not self._known:
                 self._known = True
                 self._link.unit(self.name, up=True)
         elif self.breaker.failed():
-            *_, last = harvest.failures.values()
+            *_, last = result.failures.values()
             reason = str(last)
             self._link.unit(self.name, up=False, reason=reason)
             self._gone(reason)

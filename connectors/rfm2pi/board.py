@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from connectors.rfm2pi.codec import Chatter, Info, Said, Sent
+from connectors.rfm2pi.codec import Chatter, Info, Said, SentPacket
 from connectors.rfm2pi.nodes import MOST_BYTES
 from links.serial_line import Line
 from wattbus.connector import Scalar
@@ -193,7 +193,7 @@ class Board:
         async with self._turn:
             if self.info.speaks_letters:
                 raise CommandRejected("the firmware of this board cannot send packets")
-            said = await self._expect(command, lambda said: said == Sent(len(data)), self._pace.sent_s)
+            said = await self._expect(command, lambda said: said == SentPacket(len(data)), self._pace.sent_s)
         if said is None:
             raise NotConfirmed(f"the board has not said within {self._pace.sent_s:g} s that it sent the packet")
 

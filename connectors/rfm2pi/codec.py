@@ -44,7 +44,7 @@ RF12DEMO_TELLS_QUIET = 12  # from this version on, an information line without q
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class RadioFrame:
     """What a node sent. `is_marked`: the line began with OK, as most firmware has it."""
 
     node: int
@@ -59,7 +59,7 @@ class BadFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentPacket:
     """The board confirms that it sent a packet of `count` bytes."""
 
     count: int
@@ -90,7 +90,7 @@ class Unknown:
     """Noise, a cut line, wrong bytes."""
 
 
-Said = Frame | BadFrame | Sent | Info | Chatter | Unknown
+Said = RadioFrame | BadFrame | SentPacket | Info | Chatter | Unknown
 
 
 def text_of(line: bytes) -> str:
@@ -104,14 +104,14 @@ def understand(line: str) -> Said:
         return _frame(match)
     if match := _HEX_FRAME.fullmatch(line):
         data = bytes.fromhex(match[2])
-        return Frame(data[0], data[1:], -(int(match[3], 16) >> 1) if match[3] else None, match[1] is not None)
+        return RadioFrame(data[0], data[1:], -(int(match[3], 16) >> 1) if match[3] else None, match[1] is not None)
     if _FRAME_WITHIN.search(line):
         return Unknown()
     stripped = line.strip()
     if stripped.startswith("?") and len(stripped) > 1:
         return BadFrame()
     if match := _SENT.fullmatch(stripped):
-        return Sent(int(match[1]))
+        return SentPacket(int(match[1]))
     if stripped.startswith((">", "\x01")):
         return Chatter()
     if match := _INFO.fullmatch(stripped):
@@ -130,7 +130,7 @@ def _letters(line: str) -> Info | Chatter:
     return Chatter(speaks_letters=True)
 
 
-def _frame(match: re.Match[str]) -> Frame | Chatter | Unknown:
+def _frame(match: re.Match[str]) -> RadioFrame | Chatter | Unknown:
     is_marked, rssi = match[1] is not None, match[5]
     try:
         node, *data = bytes(map(int, (match[3] + match[4]).split()))
@@ -138,7 +138,7 @@ def _frame(match: re.Match[str]) -> Frame | Chatter | Unknown:
         return Unknown()
     if not data:  # a packet without content acknowledges another one; an unmarked number alone is part of a line
         return Chatter() if is_marked or rssi is not None else Unknown()
-    return Frame(node, bytes(data), None if rssi is None else int(rssi), is_marked)
+    return RadioFrame(node, bytes(data), None if rssi is None else int(rssi), is_marked)
 
 
 def _info(match: re.Match[str]) -> Info | Unknown:
@@ -178,7 +178,7 @@ def decode(raw: JsonValue, nodes: Nodes, *, plain: bool = False) -> list[Reading
 
 def _reading(line: str, nodes: Nodes) -> Reading:
     said = understand(line)
-    if isinstance(said, Frame):
+    if isinstance(said, RadioFrame):
         return _values(said, nodes)
     if isinstance(said, Info):
         return Reading({BOARD: _settings(said)}, device=BOARD)
@@ -187,7 +187,7 @@ def _reading(line: str, nodes: Nodes) -> Reading:
     raise DecodeError(f"not a line of a radio board: {line!r:.80}")
 
 
-def _values(frame: Frame, nodes: Nodes) -> Reading:
+def _values(frame: RadioFrame, nodes: Nodes) -> Reading:
     node = nodes[frame.node]
     try:
         values = node.rx.decode(frame.data)
@@ -237,5 +237,5 @@ def raw_messages(lines: Iterable[str]) -> Iterator[str]:
     """The raw messages in recorded text, for `wattbus decode`: each line that is a frame, or should be one."""
     for line in lines:
         text = line.rstrip("\r\n")
-        if text.strip() and not isinstance(understand(text), BadFrame | Sent | Chatter):
+        if text.strip() and not isinstance(understand(text), BadFrame | SentPacket | Chatter):
             yield text

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 
 from connectors.rfm2pi import codec, datapoints
-from connectors.rfm2pi.codec import BadFrame, Frame, Info, Said, Unknown, text_of, understand
+from connectors.rfm2pi.codec import BadFrame, Info, RadioFrame, Said, Unknown, text_of, understand
 from connectors.rfm2pi.cuts import Cuts
 from connectors.rfm2pi.nodes import Node, Nodes
 from connectors.rfm2pi.presence import Presence
@@ -53,7 +53,7 @@ class Hearing:
             self._take_plain(text, len(line), now_ms, link)
             return None
         said = understand(text)
-        if isinstance(said, Frame):
+        if isinstance(said, RadioFrame):
             node = self._nodes[said.node]
             fault = self._cuts.fault(node, len(said.data), has_ok=said.is_marked, has_rssi=said.rssi is not None)
             self._take_frame(node, text, fault, now_ms, link)

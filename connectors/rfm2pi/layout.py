@@ -48,7 +48,7 @@ ONE = Scale()
 
 
 @dataclass(frozen=True)
-class Layout:
+class PayloadLayout:
     """Which values a frame has.
 
     `codes` is one data code per value; or a single one with `repeats`: as many values as the frame has room for.
@@ -134,5 +134,5 @@ class Layout:
         return self.units[index] if index < len(self.units) else ""
 
 
-SIGNED_16_BIT = Layout()
-FINISHED_VALUES = Layout(codes=(PASS_THROUGH,))
+SIGNED_16_BIT = PayloadLayout()
+FINISHED_VALUES = PayloadLayout(codes=(PASS_THROUGH,))

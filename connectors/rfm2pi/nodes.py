@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from connectors.rfm2pi.layout import PASS_THROUGH, SIGNED_16_BIT, Layout
+from connectors.rfm2pi.layout import PASS_THROUGH, SIGNED_16_BIT, PayloadLayout
 from connectors.rfm2pi.ready import ready_decoders
 from connectors.rfm2pi.values import Factor, Name, ValuesConfig, listed
 
@@ -81,7 +81,7 @@ class NodeConfig(ValuesConfig):
         """Whether anything is said of the frames that it sends."""
         return bool(self.model_fields_set & {*ValuesConfig.model_fields, "decoder", "silent_seconds"})
 
-    def rx_layout(self) -> Layout:
+    def rx_layout(self) -> PayloadLayout:
         return ready_decoders()[self.decoder].layout if self.decoder else self.layout()
 
 
@@ -119,8 +119,8 @@ class Node:
 
     number: int
     name: str
-    rx: Layout = SIGNED_16_BIT
-    tx: Layout | None = None
+    rx: PayloadLayout = SIGNED_16_BIT
+    tx: PayloadLayout | None = None
     tx_defaults: tuple[float, ...] = ()
     silent_s: float | None = None
     is_described: bool = False
@@ -132,10 +132,10 @@ class Nodes:
     """All nodes by number; those that nobody described have signed 16-bit values, numbered from 1."""
 
     described: Mapping[int, Node] = field(default_factory=dict)
-    unknown: Layout = SIGNED_16_BIT
+    unknown: PayloadLayout = SIGNED_16_BIT
 
     @classmethod
-    def of(cls, config: Mapping[int, NodeConfig], unknown: Layout = SIGNED_16_BIT) -> Nodes:
+    def of(cls, config: Mapping[int, NodeConfig], unknown: PayloadLayout = SIGNED_16_BIT) -> Nodes:
         return cls({number: _node(number, one) for number, one in config.items()}, unknown)
 
     def __getitem__(self, number: int) -> Node:

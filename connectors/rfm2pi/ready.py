@@ -11,7 +11,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.rfm2pi.layout import Layout
+from connectors.rfm2pi.layout import PayloadLayout
 from connectors.rfm2pi.values import ValuesConfig
 
 DECODERS = Path(__file__).parent / "decoders"
@@ -42,7 +42,7 @@ class Ready:
 
     description: str
     node_ids: tuple[int, ...]
-    layout: Layout
+    layout: PayloadLayout
     proofs: tuple[Proof, ...]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from connectors.rfm2pi.layout import ONE, Layout
+from connectors.rfm2pi.layout import ONE, PayloadLayout
 from connectors.rfm2pi.ready import ready_decoders
 from connectors.rfm2pi.settings import Settings
 from links.serial_stage import stage
@@ -157,7 +157,7 @@ class SimulatedNode:
     """A node that sends a frame every `interval_s` seconds."""
 
     number: int
-    layout: Layout
+    layout: PayloadLayout
     interval_s: float
 
     def frame(self, second: float) -> bytes:
@@ -191,7 +191,7 @@ def _wave(index: int, second: float) -> float:
 def simulated_nodes(settings: Settings) -> list[SimulatedNode]:
     """The described nodes; an emonTx and an emonTH when there are none."""
     described = {node.number: node.rx for node in settings.nodes.described.values() if not node.rx.repeats}
-    layouts: Mapping[int, Layout] = described or {
+    layouts: Mapping[int, PayloadLayout] = described or {
         8: ready_decoders()["emontx3"].layout,
         23: ready_decoders()["emonth2"].layout,
     }

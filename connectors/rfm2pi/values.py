@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from connectors.rfm2pi.layout import CODES, PASS_THROUGH, Layout, Scale
+from connectors.rfm2pi.layout import CODES, PASS_THROUGH, PayloadLayout, Scale
 
 # What emonHub's configurations call a unit, in UCUM.
 UCUM = {"C": "Cel", "Wh": "W.h", "kWh": "kW.h", "kwh": "kW.h", "VA": "V.A", "p": "{pulse}", "n": ""}
@@ -106,8 +106,8 @@ class ValuesConfig(BaseModel):
         missing = len(self.datacodes or ()) - len(given)
         return given if len(given) < 2 or missing <= 0 else given + (1.0,) * missing
 
-    def layout(self) -> Layout:
-        return Layout(
+    def layout(self) -> PayloadLayout:
+        return PayloadLayout(
             codes=self.datacodes or (self.datacode or "h",),
             repeats=not self.datacodes,
             scales=_scales(self._factors()),

@@ -22,7 +22,7 @@ from connectors.socket.yaml_text import parse_yaml
 from wattbus.connector import Quantity, Reading, Scalar
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 
 ParseAs = Literal["JSON", "YAML", "VALUES", "NUMBERS"]
 SENDER = "sender"  # the device, where messages do not tell devices apart

@@ -15,7 +15,7 @@ from tests.support.connector import ScriptedConnector
 from tests.support.mqtt import PlainClient, plain_client
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import CommandRejected, LinkDown
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 HEATING = Datapoint("heating", "actuator", data_format="continuous_numeric", min_value=15, max_value=30)
 PUMP = Datapoint("pump", "actuator", data_format="bool")

@@ -10,12 +10,12 @@ import pytest
 from api import live as live_module
 from api.changes import Change, Changes
 from api.live import DatapointState, Live
-from api.reading import LONGEST_VALUE, Reader
+from api.reading import LONGEST_VALUE, BusReader
 from tests.api.conftest import Api, eventually, now_ms
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.mqtt import PlainClient
-from wattbus.bus import Bus, Delivery
 from wattbus.jsontext import dumps
+from wattbus.mqtt.client import IncomingMessage, MqttClient
 from wattbus.settings import BrokerSettings
 from wattbus.storage import StoredPlan, StoredValue
 
@@ -28,12 +28,12 @@ class Told:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.live = Live(Changes())
-        self._reader = Reader(self.live, "api", self.clock)
+        self._reader = BusReader(self.live, "api", self.clock)
 
     def tell(self, topic: str, message: Any, retain: bool = False) -> None:
         payload = message if isinstance(message, bytes) else dumps(message)
         self._reader.read(
-            Delivery(topic, payload, 0, retain, False, None, None, None, Bus(BrokerSettings(), "x"), 0, 0)
+            IncomingMessage(topic, payload, 0, retain, False, None, None, None, MqttClient(BrokerSettings(), "x"), 0, 0)
         )
 
 

@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 
 from broker.set_up import Report, set_up
 from broker.settings import Settings
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 from wattbus.settings import load
 
 SOON_S = 20.0  # a bound that only a hang reaches

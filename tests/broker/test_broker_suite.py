@@ -18,7 +18,7 @@ from broker.rules import rules_for
 from broker.users import read_register
 from tests.broker.installation import Installation
 from tests.e2e.house import COUNTER, MODBUS_CONFIG, SETPOINT, TEMPERATURE, Process
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 SOON_S = 60.0  # a bound that only a fault reaches: eight processes start
 ACTUATOR = f"room/messages/{SETPOINT}-set"

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from tests.cli.conftest import Doorbell, completed, connector_variables, env_text, simulated_device
 from wattbus.cli.redaction import redacted_lines
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 from wattbus.settings import Settings
 
 

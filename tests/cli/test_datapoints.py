@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.cli.conftest import completed, publish
 from wattbus.cli.datapoint_table import DatapointTable, as_text
-from wattbus.mosquitto import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto, free_port
 
 NOW_MS = 1_700_000_000_000
 

@@ -14,7 +14,7 @@ import aiohttp
 
 from tests.cli.conftest import SOON, completed, publish, watching, wattbus
 from wattbus.cli.demo import API_FILE, CONNECTOR, RESULT_TOPIC, SETPOINT_TOPIC
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 TEMPERATURE = f"{CONNECTOR}/messages/read_input_registers__1__1/value"
 SETPOINT = f"{CONNECTOR}/messages/read_holding_registers__1__1/value"

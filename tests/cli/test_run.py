@@ -21,7 +21,7 @@ from tests.cli.conftest import (
     wattbus,
 )
 from wattbus.cli import main
-from wattbus.mosquitto import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto, free_port
 
 
 async def test_wrong_settings_end_it_before_anything_is_contacted(tmp_path: Path, doorbell: Doorbell) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wattbus import services
+from wattbus.cli import discovery
 from wattbus.errors import ConfigError
 from wattbus.settings import ConnectorSettings, ServiceSettings
 
@@ -38,36 +38,36 @@ def cellar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_names_are_found_without_importing(cellar: Path) -> None:
     (cellar / "settings.py").write_text("import wattbus.settings\nraise AssertionError('imported')\n")
-    assert {"cellar", "demo_device", "history", "modbus_tcp"} <= set(services.names())
-    assert "wattbus" not in services.names() and "tests" not in services.names()
+    assert {"cellar", "demo_device", "history", "modbus_tcp"} <= set(discovery.names())
+    assert "wattbus" not in discovery.names() and "tests" not in discovery.names()
 
 
 @pytest.mark.parametrize("name", ["modbus_tcp", "modbus-tcp", "MODBUS-TCP"])
 def test_dashes_and_underscores_are_equal(name: str) -> None:
-    service = services.find(name)
+    service = discovery.find(name)
     assert (service.name, service.kind, service.package) == ("modbus_tcp", "connector", "connectors.modbus_tcp")
     assert service.create is not None and issubclass(service.settings_class, ConnectorSettings)
 
 
 def test_other_services_create_nothing() -> None:
-    history = services.find("history")
+    history = discovery.find("history")
     assert (history.kind, history.create) == ("service", None)
     assert issubclass(history.settings_class, ServiceSettings)
     with pytest.raises(ConfigError, match="history is no connector"):
-        services.find_connector("history")
+        discovery.find_connector("history")
 
 
 def test_a_new_connector_is_a_new_folder(cellar: Path) -> None:
-    _, create = services.find_connector("cellar")
-    created: object = create(services.settings_class("cellar")(connector_name="x", wanted=5))
+    _, create = discovery.find_connector("cellar")
+    created: object = create(discovery.settings_class("cellar")(connector_name="x", wanted=5))
     assert created == 5
-    assert services.part("cellar", "simulator") is None
+    assert discovery.part("cellar", "simulator") is None
 
 
 def test_a_missing_library_is_told_with_its_group(cellar: Path) -> None:
     (cellar / "connector.py").write_text("import a_library_that_nobody_has.part\n")
     with pytest.raises(ConfigError) as caught:
-        services.find("cellar")
+        discovery.find("cellar")
     assert str(caught.value) == (
         "cellar needs the library a_library_that_nobody_has, which is not installed: pip install 'wattbus[cellar]'"
     )
@@ -76,12 +76,12 @@ def test_a_missing_library_is_told_with_its_group(cellar: Path) -> None:
 def test_a_missing_module_of_ours_is_a_bug(cellar: Path) -> None:
     (cellar / "connector.py").write_text("import connectors.cellar.nowhere\n")
     with pytest.raises(ModuleNotFoundError):
-        services.find("cellar")
+        discovery.find("cellar")
 
 
 def test_variables_of_bemcom_are_accepted_in_one_line(cellar: Path) -> None:
     given = ["GF_SECURITY_ADMIN_USER", "MONGO_USERNAME", "WANTD", "CONNECTOR_NAME", "WANTED_FILE", "SERVICE"]
-    assert services.remarks(services.settings_class("cellar"), given) == [
+    assert discovery.remarks(discovery.settings_class("cellar"), given) == [
         "WANTD: there is no such setting; do you mean WANTED?",
         "accepted without effect: GF_SECURITY_ADMIN_USER (it is Grafana's own), MONGO_USERNAME (set DATABASE_URL)",
     ]

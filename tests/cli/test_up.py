@@ -24,7 +24,7 @@ from tests.cli.conftest import (
     wattbus,
 )
 from wattbus.cli.broker import embedded_broker
-from wattbus.mosquitto import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto, free_port
 
 VALUE_TOPIC = "meter/messages/read_input_registers__1__1/value"
 

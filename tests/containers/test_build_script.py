@@ -26,7 +26,7 @@ class Project:
         for heart in (
             "connectors/cellar/connector.py",
             "history/service.py",
-            "wattbus/service.py",
+            "wattbus/service/lifecycle.py",
             "broker/__main__.py",
         ):
             (folder / heart).parent.mkdir(parents=True)

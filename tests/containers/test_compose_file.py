@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from wattbus import services
-from wattbus.cli import demo
+from wattbus.cli import demo, discovery
 from wattbus.errors import ConfigError
 from wattbus.settings import load, read_env_file, unknown_variables
 
@@ -149,7 +148,7 @@ def variables_of(service: dict[str, Any], tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("name", [name for name in OWN if name != "setup"])
 def test_settings_are_those_of_the_service(name: str, tmp_path: Path) -> None:
     service = SERVICES[name]
-    settings_class = services.settings_class(image_of(service))
+    settings_class = discovery.settings_class(image_of(service))
     environment = variables_of(service, tmp_path)
     assert unknown_variables(settings_class, set(environment)) == {}
     try:
@@ -175,7 +174,7 @@ def test_a_copied_example_does_not_get_in_the_way(tmp_path: Path) -> None:
     for name in ("history", "raw-db", "controller", "api"):
         service = SERVICES[name]
         copied = read_env_file(ROOT / image_of(service) / ".env.example")
-        settings = load(services.settings_class(image_of(service)), {**copied, **variables_of(service, tmp_path)})
+        settings = load(discovery.settings_class(image_of(service)), {**copied, **variables_of(service, tmp_path)})
         assert (settings.mqtt_broker_host, str(settings.data_directory)) == ("broker", "/data")
 
 

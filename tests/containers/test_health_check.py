@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from wattbus import health
-from wattbus.health import HealthServer
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
+from wattbus.service import health
+from wattbus.service.health import HealthServer
 
 CHECK = Path(__file__).parents[2] / "containers" / "healthy.py"
 

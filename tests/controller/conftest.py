@@ -15,7 +15,7 @@ import pytest
 from controller.service import Controller
 from controller.settings import Settings
 from tests.support.mqtt import PlainClient, Seen, plain_client
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.retry import Backoff
 
 PAIRS_TOPIC = "python_controller/controlled_datapoints"

@@ -9,9 +9,9 @@ from typing import Any
 
 from controller.actuator import Actuator
 from controller.control import Control
-from controller.memory import Memory
 from controller.orders import Options, Order
-from controller.pairs import Directory, Pair
+from controller.pairs import Pair, PairDirectory
+from controller.state_file import StateFile
 from tests.support.clock import START_MS, VirtualClock
 
 ROOM = Pair("room/messages/1/value", "room/messages/2/value", "room/messages/2/setpoint", "room/messages/2/schedule")
@@ -137,11 +137,11 @@ class Desk:
 
     def restart(self, folder: Path) -> None:
         """Another process finds what this one has left, on a broker that has lost everything."""
-        directory = Directory([])
-        memory = Memory(folder / "controller.json", "topic", self.clock, lambda fault: None)
+        directory = PairDirectory([])
+        memory = StateFile(folder / "controller.json", "topic", self.clock, lambda fault: None)
         memory.save(self.control, self.told, directory)
         self.control = Control(self.options, self.clock)
-        assert memory.restore(self.control, Directory([])) == self.told
+        assert memory.restore(self.control, PairDirectory([])) == self.told
         self.settle()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.controller.desk import HALL, ROOM, Desk, plan, wish
-from wattbus.messages import BadMessage
+from wattbus.mqtt.messages import BadMessage
 
 SIDES = pytest.mark.parametrize("side", ["setpoint", "schedule"])
 GIVEN = {"setpoint": wish, "schedule": plan}

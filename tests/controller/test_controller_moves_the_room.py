@@ -14,7 +14,7 @@ from tests.controller.conftest import now_ms
 from tests.controller.desk import plan, wish
 from tests.e2e.house import MODBUS_CONFIG, SETPOINT, TEMPERATURE, Process
 from tests.support.mqtt import PlainClient, plain_client
-from wattbus.mosquitto import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto, free_port
 
 SENSOR = f"room/messages/{TEMPERATURE}/value"
 ACTUATOR = f"room/messages/{SETPOINT}-set/value"
@@ -45,7 +45,7 @@ class Rooms:
             },
             "controller": {
                 "CONTROLLED_DATAPOINTS": json.dumps(pair),
-                "CONTROLLER_DEAD_BAND": "0.5",
+                "CONTROLLER_HYSTERESIS": "0.5",
                 "CONTROLLER_SETTLE_SECONDS": "0.2",
             },
         }

@@ -16,7 +16,7 @@ from tests.controller.conftest import PAIRS_TOPIC, Building, now_ms, pair, remem
 from tests.controller.desk import plan, wish
 from tests.support.mqtt import plain_client
 from wattbus import metrics
-from wattbus.mosquitto import LOSSLESS, Mosquitto
+from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto
 
 
 def metric(name: str, **labels: str) -> float:

@@ -8,8 +8,8 @@ import pytest
 
 import controller
 from controller.settings import Settings
+from wattbus.cli.discovery import find, remarks
 from wattbus.errors import ConfigError
-from wattbus.services import find, remarks
 from wattbus.settings import load, read_env_file, unknown_variables
 
 ROOM = Path(controller.__file__).parent
@@ -33,7 +33,7 @@ def test_everything_beyond_bemcom_is_off() -> None:
     settings = load(Settings, {})
     assert settings.controlled_datapoints == []
     assert settings.controller_no_sensor == "schedule"
-    assert (settings.controller_dead_band, settings.controller_min_dwell_seconds) == (0, 0)
+    assert (settings.controller_hysteresis, settings.controller_min_dwell_seconds) == (0, 0)
     assert (settings.controller_repeat_seconds, settings.controller_dry_run) == (0, False)
     assert settings.command_expiry_seconds == 60
 

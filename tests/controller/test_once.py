@@ -11,7 +11,7 @@ import pytest
 from controller.orders import Options
 from tests.controller.conftest import Building, running
 from tests.controller.desk import HALL, ROOM, Desk, plan
-from wattbus.messages import BadMessage
+from wattbus.mqtt.messages import BadMessage
 
 SECOND, HOUR = 1000, 3_600_000
 

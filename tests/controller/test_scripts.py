@@ -19,7 +19,7 @@ from controller.preview import Standing, preview
 from controller.timeline import Timeline
 from tests.controller.desk import Desk, shifted
 from tests.support.clock import START_MS
-from wattbus.messages import ScheduleItem, SetpointItem
+from wattbus.mqtt.messages import ScheduleItem, SetpointItem
 
 Item = dict[str, Any]
 Step = tuple[str, Any]
@@ -234,9 +234,9 @@ def test_one_decision_is_what_the_table_says(
     st.sampled_from([0.0, 0.25]), st.sampled_from([0.0, 0.0, 0.4]),
 )  # fmt: skip
 def test_the_preview_says_what_will_be_sent(
-    setpoint: list[Item], schedule: list[Item], sensor: Any, dead_band: float, dwell_s: float
+    setpoint: list[Item], schedule: list[Item], sensor: Any, hysteresis: float, dwell_s: float
 ) -> None:
-    options = Options(policy=Policy(dead_band=dead_band), dwell_s=dwell_s)
+    options = Options(policy=Policy(hysteresis=hysteresis), dwell_s=dwell_s)
     desk = Desk(options=options)
     if sensor is not None:
         desk.sensor(*sensor)

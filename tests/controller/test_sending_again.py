@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.agenda import Agenda
 from controller.control import Control
 from controller.decision import Policy
 from controller.orders import Options
+from controller.timer_queue import TimerQueue
 from tests.controller.desk import HALL, ROOM, Desk, plan, wish
 from tests.support.clock import VirtualClock
 
@@ -240,7 +240,7 @@ def test_a_change_that_is_taken_back_within_the_dwell_time_is_none() -> None:
 
 
 def dead_band_desk(low: float | None = 18, high: float | None = 22, band: float = 0.5) -> Desk:
-    desk = Desk(options=Options(policy=Policy(dead_band=band)))
+    desk = Desk(options=Options(policy=Policy(hysteresis=band)))
     desk.sensor(20)
     desk.setpoint(wish(None, None, 20, min_value=low, max_value=high))
     desk.schedule(plan(None, None, 15))
@@ -364,7 +364,7 @@ def test_a_clock_that_is_set_back_does_not_hold_repetitions_up() -> None:
 
 
 def test_the_agenda_stays_small_however_often_moments_change() -> None:
-    agenda = Agenda()
+    agenda = TimerQueue()
     for number in range(10_000):
         agenda.set(f"n{number % 10}", 1000 - number / 100)
     assert len(agenda._heap) <= 2 * 10 + 65

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.house import listening
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add-a-connector.md").read_text(encoding="utf-8")

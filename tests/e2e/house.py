@@ -20,7 +20,7 @@ from typing import Any
 
 import aiomqtt
 
-from wattbus.mosquitto import LOSSLESS, Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto, free_port
 
 SOON = 60  # seconds: a bound that only a fault reaches
 COUNTER = "read_input_registers__1__100"

@@ -15,11 +15,11 @@ import pytest
 from history.service import run as run_history
 from history.settings import Settings as HistorySettings
 from tests.e2e.house import COUNTER, House, listening, until
-from wattbus.bus import Bus
 from wattbus.connector import Datapoint, Link, Reading, Scalar
+from wattbus.mqtt.client import MqttClient
 from wattbus.polling import PollClock
-from wattbus.runtime import run_connector
-from wattbus.service import in_service
+from wattbus.runtime.connector_runtime import run_connector
+from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings, load
 
 
@@ -259,7 +259,7 @@ async def test_a_bug_raised_inside_a_connector(tmp_path: Path) -> None:
     await house.broker.stop()
 
 
-class Lossy(Bus):
+class Lossy(MqttClient):
     """A bus that throws a fifth of all deliveries away as if they had been processed."""
 
     thrown_away = 0
@@ -273,8 +273,8 @@ class Lossy(Bus):
 
 
 async def test_a_fifth_of_all_deliveries_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("history.service.Bus", Lossy)
-    monkeypatch.setattr("wattbus.runtime.Bus", Lossy)
+    monkeypatch.setattr("history.service.MqttClient", Lossy)
+    monkeypatch.setattr("wattbus.runtime.connector_runtime.MqttClient", Lossy)
     house = House(tmp_path)
     await house.broker.start()
     settings = load(

@@ -14,10 +14,12 @@ import pytest
 
 from tests.e2e.house import COUNTER, SOON, House, Listener, Process, listening, until
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 PATIENCE = 120  # seconds: eleven processes start here, and tests have neighbours
-IMPATIENT = "import wattbus.claim; wattbus.claim.LOOK_AGAIN_S = 1.0"  # once a minute is too rare for a test
+IMPATIENT = (
+    "from wattbus.service import name_lock; name_lock.LOOK_AGAIN_S = 1.0"  # once a minute is too rare for a test
+)
 
 
 # -- histories --------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from tests.grafana.queries import (
 )
 from tests.history.conftest import NOW, SESSION, Client, playing, running
 from tests.support.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 PROVISIONING = DASHBOARDS.parent / "provisioning"
 DAY_MS = 86_400_000

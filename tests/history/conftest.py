@@ -19,9 +19,9 @@ from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.support.recording import NOW as NOW
 from tests.support.recording import SOON as SOON
 from tests.support.recording import RecordedClient, in_this_process
-from wattbus.bus import Delivery
-from wattbus.messages import Receipt, ValuesMessage, parse
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.client import IncomingMessage
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.mqtt.messages import Receipt, ValuesMessage, parse
 
 SESSION = "0123456789abcdef"
 
@@ -38,7 +38,7 @@ class Client(RecordedClient):
     def topics(self) -> list[str]:
         return [*super().topics(), "history/receipts/+"]
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: IncomingMessage) -> None:
         self.receipts.append((delivery.topic.rpartition("/")[2], parse(Receipt, delivery.payload)))
 
     async def until_receipt(self, connector: str, upto: int, session: str = SESSION, missing: Any = ()) -> None:

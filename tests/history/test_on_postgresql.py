@@ -14,9 +14,9 @@ from history.settings import Settings
 from tests.history.conftest import NOW, SOON, Client, running
 from tests.support.postgres import PostgresServer, find_binaries
 from tests.support.recording import in_a_process
-from wattbus import health
 from wattbus.errors import ConfigError
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.service import health
 from wattbus.storage import open_store
 
 

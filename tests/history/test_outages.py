@@ -14,9 +14,9 @@ import pytest
 from history.service import run
 from history.settings import Settings
 from tests.history.conftest import SOON, Client, playing, running, stored
-from wattbus import health
 from wattbus.errors import ConfigError
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.service import health
 from wattbus.storage.sqlite import engine
 
 # -- the database goes away -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 
 from history import publisher
 from history.publisher import ReceiptPublisher
-from wattbus.bus import Bus
+from wattbus.mqtt.client import MqttClient
 from wattbus.settings import BrokerSettings
 from wattbus.storage import SessionState
 
@@ -19,7 +19,7 @@ async def test_a_connector_that_restarts_all_the_time_costs_a_bounded_number_of_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(publisher, "MOST_SESSIONS", 3)
-    receipts = ReceiptPublisher(Bus(BrokerSettings(), "history"), 1.0)
+    receipts = ReceiptPublisher(MqttClient(BrokerSettings(), "history"), 1.0)
     for number in range(50):
         receipts.committed([state("meter", number, number), state("other", 1, number)])
     assert list(receipts._known["meter"]) == [f"{number:016x}" for number in (47, 48, 49)]

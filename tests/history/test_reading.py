@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from history.reading import Reader, Records
+from history.reading import MessageReader, Records
 from history.receipts import Arrived
 from history.subscriptions import subscriptions
+from wattbus.mqtt.topics import match
 from wattbus.storage import Announcement, Outcome, Plan, ReadingValues, TopicValue
-from wattbus.topics import match
 
 NOW = 1_700_000_000_000
 SESSION = "0123456789abcdef"
@@ -22,7 +22,7 @@ class Told:
 
     def __init__(self, *connectors: str) -> None:
         self.bad: list[tuple[str, str]] = []
-        self.reader = Reader(connectors, lambda kind, fault: self.bad.append((kind, fault)), lambda: NOW)
+        self.reader = MessageReader(connectors, lambda kind, fault: self.bad.append((kind, fault)), lambda: NOW)
 
     def read(self, topic: str, payload: Any, retained: bool = False) -> Records:
         records = Records()

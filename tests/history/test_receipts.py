@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from history import receipts
-from history.receipts import Arrived, Ledger, Session
+from history.receipts import Arrived, Session, SessionTracker
 
 NOW = 1_700_000_000_000
 LAST = 40
@@ -133,7 +133,7 @@ def test_what_arrived_and_made_no_sense_is_not_asked_for_again() -> None:
 
 
 def test_the_ledger_looks_up_sessions_that_it_does_not_know_and_forgets_what_was_not_written() -> None:
-    ledger = Ledger()
+    ledger = SessionTracker()
     first = message(1)
     assert ledger.unknown([first.key, first.key]) == {first.key}
     [state] = ledger.note([first, message(3)], NOW)
@@ -149,7 +149,7 @@ def test_the_ledger_looks_up_sessions_that_it_does_not_know_and_forgets_what_was
 
 def test_the_ledger_holds_a_bounded_number_of_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipts, "MOST_SESSIONS", 3)
-    ledger = Ledger()
+    ledger = SessionTracker()
     for number in range(20):
         ledger.note([message(1, session=f"{number:016x}")], NOW)
     assert len(ledger._sessions) <= 4

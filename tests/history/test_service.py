@@ -13,7 +13,7 @@ from history import reading as reading_module
 from history.settings import Settings
 from tests.history.conftest import NOW, SESSION, Client, rows, running, stored
 from wattbus import metrics
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.storage import Batch, BatchRefused, ReadingValues, Written
 from wattbus.storage.history_store import HistoryStore
 

@@ -15,9 +15,9 @@ from history.settings import Settings
 from tests.history.conftest import Client, running, stored
 from tests.support.mqtt import PlainClient, plain_client
 from wattbus import metrics
-from wattbus.bus import Bus, Delivery, Outgoing
-from wattbus.mosquitto import Mosquitto
-from wattbus.presence import Presence
+from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
 
 SOON = 30
@@ -89,28 +89,28 @@ STATUS = {"state": "online", "timestamp": 1, "instance": "i"}
     ],
 )  # fmt: skip
 def test_what_two_have_in_common(ours: list[str], name: str, theirs: dict[str, Any], fault: str) -> None:
-    presence = Presence("ours", records=ours)
-    take = telling(Neighbours(presence, ours), name)
+    status_publisher = StatusPublisher("ours", records=ours)
+    take = telling(Neighbours(status_publisher, ours), name)
     take({**STATUS, **theirs})
-    assert (presence.state, presence.detail) == ("degraded" if fault else "online", fault)
+    assert (status_publisher.state, status_publisher.detail) == ("degraded" if fault else "online", fault)
     take(None)  # its status is cleared
-    assert presence.state == "online"
+    assert status_publisher.state == "online"
 
 
 def test_nonsense_is_somebody_elses_trouble() -> None:
-    presence = Presence("ours", records=[])
-    take = telling(Neighbours(presence, []), "history-2")
+    status_publisher = StatusPublisher("ours", records=[])
+    take = telling(Neighbours(status_publisher, []), "history-2")
     take({**STATUS, "records": []})
     take({"records": "no status"})
-    assert presence.state == "degraded"
+    assert status_publisher.state == "degraded"
 
 
 def telling(neighbours: Neighbours, name: str) -> Callable[[Any], None]:
-    bus = Bus(BrokerSettings(), "x")
+    bus = MqttClient(BrokerSettings(), "x")
 
     def take(status: Any) -> None:
         payload = b"" if status is None else json.dumps(status).encode()
-        neighbours.take(Delivery(f"{name}/status", payload, 1, False, False, None, None, None, bus, 0, 0))
+        neighbours.take(IncomingMessage(f"{name}/status", payload, 1, False, False, None, None, None, bus, 0, 0))
 
     return take
 

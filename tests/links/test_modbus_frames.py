@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from links.modbus_frames import (
-    Frame,
     FrameError,
+    ModbusFrame,
     crc16,
     encode,
     pack_bits,
@@ -29,18 +29,18 @@ def test_crc_of_the_catalogue() -> None:
 def test_read_request_of_the_tcp_guide() -> None:
     """Modbus Messaging on TCP/IP V1.0b section 4.4.2.3: read one holding register, number 5, of unit 255."""
     adu = spaced("15 01  00 00  00 06  FF  03  00 04  00 01")
-    frame = Frame(0x1501, 0xFF, spaced("03 00 04 00 01"))
+    frame = ModbusFrame(0x1501, 0xFF, spaced("03 00 04 00 01"))
     assert encode("tcp", frame) == adu
     assert split_tcp(adu) == ([frame], b"")
 
 
 def test_rtu_frames_end_with_the_low_byte_of_the_checksum() -> None:
     """Modbus over Serial Line V1.02 section 6.2.2: 02 07 has the checksum 0x1241, sent 41 12."""
-    assert encode("rtu", Frame(0, 2, b"\x07")) == spaced("02 07 41 12")
+    assert encode("rtu", ModbusFrame(0, 2, b"\x07")) == spaced("02 07 41 12")
 
 
 def test_frames_are_found_however_tcp_cut_them() -> None:
-    adu = encode("tcp", Frame(1, 1, b"\x03\x02\x00\x05")) + encode("tcp", Frame(2, 1, b"\x83\x02"))
+    adu = encode("tcp", ModbusFrame(1, 1, b"\x03\x02\x00\x05")) + encode("tcp", ModbusFrame(2, 1, b"\x83\x02"))
     for cut in range(len(adu)):
         first, rest = split_tcp(adu[:cut])
         second, rest = split_tcp(rest + adu[cut:])
@@ -56,7 +56,7 @@ def test_what_is_no_modbus_header_is_refused(adu: str) -> None:
 
 @pytest.mark.parametrize("pdu", ["03 04 00 01 00 02", "01 01 05", "83 02", "06 00 01 00 03", "10 00 01 00 02"])
 def test_rtu_answers_are_complete_with_their_last_byte(pdu: str) -> None:
-    frame = Frame(0, 17, spaced(pdu))
+    frame = ModbusFrame(0, 17, spaced(pdu))
     adu = encode("rtu", frame)
     assert [split_rtu_answer(adu[:length]) for length in range(len(adu))] == [None] * len(adu)
     assert split_rtu_answer(adu) == frame
@@ -67,7 +67,7 @@ def test_rtu_answers_are_complete_with_their_last_byte(pdu: str) -> None:
 )
 def test_rtu_requests_are_complete_with_their_last_byte(pdu: str) -> None:
     """The PDUs are examples of the Modbus Application Protocol V1.1b3, sections 6.3, 6.6, 6.12 and 6.11."""
-    frame = Frame(0, 17, spaced(pdu))
+    frame = ModbusFrame(0, 17, spaced(pdu))
     adu = encode("rtu", frame)
     assert [split_rtu_request(adu[:length]) for length in range(len(adu))] == [None] * len(adu)
     assert split_rtu_request(adu) == frame

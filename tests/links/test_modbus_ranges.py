@@ -87,10 +87,10 @@ async def test_a_merged_request_that_is_refused_is_taken_apart_and_stays_apart(s
     server.faults.exceptions[13] = 2
     unit = reader(server, good, bad, far)
 
-    harvest = await unit.read()
+    result = await unit.read()
 
-    assert harvest.words == {good: [10, 11], far: [50]}
-    assert isinstance(harvest.failures[bad], ExceptionAnswer)
+    assert result.words == {good: [10, 11], far: [50]}
+    assert isinstance(result.failures[bad], ExceptionAnswer)
     assert asked(server) == [(10, 4), (10, 2), (12, 2), (50, 1)]
 
     await unit.read()
@@ -110,18 +110,18 @@ async def test_a_busy_device_does_not_end_merging(server: ModbusServer) -> None:
 async def test_one_silent_register_costs_one_time_out_and_the_others_are_read(server: ModbusServer) -> None:
     silent, good = Range(HOLDING, 10, 1), Range(HOLDING, 20, 1)
     server.faults.ignored.add(10)
-    harvest = await reader(server, silent, good).read()
-    assert harvest.words == {good: [20]}
-    assert isinstance(harvest.failures[silent], NoAnswer)
-    assert harvest.alive
+    result = await reader(server, silent, good).read()
+    assert result.words == {good: [20]}
+    assert isinstance(result.failures[silent], NoAnswer)
+    assert result.alive
 
 
 async def test_a_silent_unit_is_not_asked_for_every_range(server: ModbusServer) -> None:
     server.faults.silent_units.add(1)
     ranges = [Range(HOLDING, 10 * number, 1) for number in range(8)]
-    harvest = await reader(server, *ranges).read()
-    assert not harvest.alive
-    assert set(harvest.failures) == set(ranges)
+    result = await reader(server, *ranges).read()
+    assert not result.alive
+    assert set(result.failures) == set(ranges)
     assert len(asked(server)) == 2
 
 
@@ -135,6 +135,6 @@ async def test_registers_passed_over_in_silence_do_not_hide_the_others(server: M
 
 async def test_bits_and_registers_come_with_their_ranges(server: ModbusServer) -> None:
     coils, registers = Range("read_coils", 3, 11), Range("read_input_registers", 0, 130)
-    harvest = await reader(server, coils, registers).read()
-    assert harvest.words[coils] == [bool(number & 1) for number in range(3, 14)]
-    assert harvest.words[registers] == list(range(130))
+    result = await reader(server, coils, registers).read()
+    assert result.words[coils] == [bool(number & 1) for number in range(3, 14)]
+    assert result.words[registers] == list(range(130))

@@ -18,7 +18,7 @@ from tests.support.recording import SOON as SOON
 from tests.support.recording import RecordedClient, in_this_process
 from tests.support.recording import until as until
 from wattbus import metrics
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.storage import DatabaseAway, StoredRawMessage, open_raw_reader
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raw_db.envelope import Envelope, open_envelope
 from tests.raw_db.json_texts import JSON_TEXTS
 from wattbus.jsontext import loads
-from wattbus.messages import BadMessage, RawMessage, parse
+from wattbus.mqtt.messages import BadMessage, RawMessage, parse
 
 FORMS = (
     '{"raw_message":%s,"timestamp":1573680749000,"connector_version":"0.1.0"}',

@@ -14,9 +14,9 @@ import pytest
 from raw_db.service import run
 from raw_db.settings import Settings
 from tests.raw_db.conftest import NOW, SOON, Client, running, stored, until_stored
-from wattbus import health
 from wattbus.errors import ConfigError
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.service import health
 from wattbus.storage.sqlite import engine
 
 

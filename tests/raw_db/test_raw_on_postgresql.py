@@ -14,8 +14,8 @@ from tests.cli.conftest import completed
 from tests.raw_db.conftest import NOW, Client, metric, running, stored, until, until_stored
 from tests.support.postgres import PASSWORD, PASSWORD_IN_URL, PostgresServer, find_binaries
 from tests.support.recording import in_a_process
-from wattbus import health
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.service import health
 
 
 @pytest.fixture

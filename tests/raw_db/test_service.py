@@ -19,8 +19,9 @@ from raw_db.settings import Settings
 from tests.raw_db.conftest import NOW, Client, metric, playing, running, stored, until, until_stored
 from tests.raw_db.json_texts import JSON_TEXTS
 from tests.raw_db.test_envelope import NO_RAW_MESSAGES
-from wattbus.mosquitto import Mosquitto
-from wattbus.storage import BatchRefused, RawRecord, Written, open_store, retaining
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.recording import retention_job
+from wattbus.storage import BatchRefused, RawRecord, Written, open_store
 from wattbus.storage.sqlite.raw import SqliteRawStore
 
 # -- byte for byte ----------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ async def test_what_is_too_old_goes_by_itself(
         await client.raw(86_400_000, '"of today"')
         await until_stored(settings, 21)
     await client.until_state("offline")
-    monkeypatch.setattr(retaining, "FIRST_S", 0)
+    monkeypatch.setattr(retention_job, "FIRST_S", 0)
     async with running(settings.model_copy(update={"raw_db_retention_days": 0.5})):
         await client.until_state("online")
         await until(lambda: metric("removed_total", reason="age") - before == 20)

@@ -11,7 +11,7 @@ from typing import Any
 from wattbus.connector import Connector, Datapoint
 from wattbus.errors import DecodeError, LinkDown, causes
 from wattbus.jsontext import JsonValue
-from wattbus.readings import flatten, raw_fault
+from wattbus.runtime.readings import flatten, raw_fault
 
 WITHIN_S = 15.0  # a bound that only a hang reaches
 

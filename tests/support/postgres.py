@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 USER = "wattbus"
 PASSWORD = "p@ss/wörd"  # one that has to be escaped in a URL, so that everybody does it

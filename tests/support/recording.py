@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from wattbus.bus import Bus, Delivery, Outgoing
+from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
 
@@ -25,7 +25,7 @@ class RecordedClient:
     service: str
 
     def __init__(self, port: int) -> None:
-        self.bus = Bus(BrokerSettings(mqtt_broker_port=port), "client", backoff=Backoff(0.05, 0.2))
+        self.bus = MqttClient(BrokerSettings(mqtt_broker_port=port), "client", backoff=Backoff(0.05, 0.2))
         self.states_of: dict[str, list[str]] = defaultdict(list)  # by service
         self._heard = asyncio.Event()
 
@@ -36,7 +36,7 @@ class RecordedClient:
     def topics(self) -> list[str]:
         return ["+/status"]
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: IncomingMessage) -> None:
         """What is no status."""
 
     async def listen(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.e2e.house import Process, until
 from tests.support.mqtt import PlainClient
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 SENT_AT_MS = 1_700_000_000_000  # what the sender of a command says; nobody judges it by that
 _ROWS = """

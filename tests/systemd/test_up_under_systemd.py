@@ -12,10 +12,10 @@ import pytest
 
 from tests.cli.conftest import connector_variables, env_text
 from tests.systemd.service_manager import SOON, listening, started
-from wattbus import health
 from wattbus.cli.systemd import Reports
-from wattbus.mosquitto import free_port
-from wattbus.notify import Notifier
+from wattbus.mqtt.embedded_broker import free_port
+from wattbus.service import health
+from wattbus.service.systemd_notify import Notifier
 
 WATCHDOG_S = 1.5
 WATCHDOG = {"WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6))}
@@ -143,7 +143,7 @@ async def test_wrong_settings_are_told_to_the_manager_and_the_journal(house: Pat
 async def test_pings_stop_while_a_service_is_stuck_and_for_no_other_fault(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("wattbus.health._SERVICES", {})  # other tests have their own services in this process
+    monkeypatch.setattr("wattbus.service.health._SERVICES", {})  # other tests have their own services in this process
     faults = {"stuck": "", "alive": "", "ready": "the device is away"}
     health.of("meter").stuck("run", lambda: faults["stuck"])
     health.of("meter").alive("readings", lambda: faults["alive"])
@@ -178,7 +178,7 @@ async def _some_pings(moments, until) -> None:  # type: ignore[no-untyped-def]
 
 async def test_a_broker_that_is_away_does_not_hold_up_the_start_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wattbus.cli.systemd.READY_WITHIN_S", 0.6)
-    monkeypatch.setattr("wattbus.health._SERVICES", {})
+    monkeypatch.setattr("wattbus.service.health._SERVICES", {})
     health.of("meter").ready("broker", lambda: "no connection to the broker")
     async with listening() as manager:
         notifier = Notifier(manager.address)

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from wattbus import __version__, journal
+from wattbus import __version__
 from wattbus.cli.check import add as add_check
 from wattbus.cli.datapoints import add as add_datapoints
 from wattbus.cli.decode import add as add_decode
@@ -17,6 +17,7 @@ from wattbus.cli.run import add as add_run
 from wattbus.cli.simulate import add as add_simulate
 from wattbus.cli.up import add as add_up
 from wattbus.errors import ConfigError
+from wattbus.service import journal
 
 WRONG_SETTINGS = 2  # exit code, the same as for a wrong command line
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from wattbus.errors import ConfigError
-from wattbus.mosquitto import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto, free_port
 from wattbus.retry import Backoff
 
 log = logging.getLogger(__name__)

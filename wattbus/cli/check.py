@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from wattbus import services
+from wattbus.cli import discovery
 from wattbus.cli.commands import Commands, add_env_file, command
 from wattbus.cli.environment import Variables, load_settings, read_variables
 from wattbus.cli.probe import first_reading
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
         "  wattbus check modbus_tcp --env-file heatpump.env --show\n  wattbus check --directory house",
         execute,
     )
-    parser.add_argument("service", metavar="SERVICE", nargs="?", help=", ".join(services.names()))
+    parser.add_argument("service", metavar="SERVICE", nargs="?", help=", ".join(discovery.names()))
     add_env_file(parser)
     parser.add_argument("--directory", type=Path, metavar="DIR", help="check every file of this folder instead")
     parser.add_argument("--show", action="store_true", help="print the settings, without secrets")
@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError("check: give either a SERVICE or --directory DIR")
     if arguments.directory:
         return _check_directory(arguments)
-    service = services.find(arguments.service)
+    service = discovery.find(arguments.service)
     variables = read_variables(arguments.env_file)
     settings = load_settings(service, variables)
     service.verify(settings)
@@ -74,7 +74,7 @@ def _show(settings: ServiceSettings) -> None:
 
 
 def _probe(name: str, variables: Variables, timeout_s: float) -> int:
-    service, create = services.find_connector(name)
+    service, create = discovery.find_connector(name)
     settings = load(service.settings_class, {**variables.given, "READ_ONLY": "TRUE"})
 
     async def probe() -> dict[str, str]:

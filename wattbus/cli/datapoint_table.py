@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wattbus.connector import DatapointType
 from wattbus.jsontext import JsonValue
-from wattbus.messages import (
+from wattbus.mqtt.messages import (
     AvailableDatapoints,
     BadMessage,
     DatapointDescription,

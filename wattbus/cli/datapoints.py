@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from wattbus.bus import Bus
 from wattbus.cli.commands import Commands, add_env_file, command
 from wattbus.cli.datapoint_table import FILTERS, DatapointTable, as_text
 from wattbus.cli.environment import read_variables
@@ -19,6 +18,7 @@ from wattbus.cli.process import run_process
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.errors import BrokerAway
 from wattbus.jsontext import dumps
+from wattbus.mqtt.client import MqttClient
 from wattbus.settings import BrokerSettings, load
 
 REDRAW_S = 1.0
@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = _broker_settings(arguments)
-    logging.getLogger("wattbus.bus").setLevel(logging.CRITICAL)  # a line of log would tear the table
+    logging.getLogger("wattbus.mqtt.client").setLevel(logging.CRITICAL)  # a line of log would tear the table
     once = arguments.once or arguments.json or not sys.stdout.isatty()
     try:
         run_process(lambda: _once(settings, arguments) if once else _for_ever(settings, arguments))
@@ -72,9 +72,9 @@ def _broker_settings(arguments: argparse.Namespace) -> BrokerSettings:
 
 
 @asynccontextmanager
-async def _watching(settings: BrokerSettings, wait_s: float) -> AsyncIterator[tuple[Bus, DatapointTable]]:
+async def _watching(settings: BrokerSettings, wait_s: float) -> AsyncIterator[tuple[MqttClient, DatapointTable]]:
     """A table that follows the bus, with the retained messages in it already."""
-    bus = Bus(settings, f"wattbus-datapoints-{secrets.token_hex(4)}")
+    bus = MqttClient(settings, f"wattbus-datapoints-{secrets.token_hex(4)}")
     table = DatapointTable()
     await bus.subscribe(FILTERS, qos=0)  # no window of the broker stands between us and the retained messages
     tasks = [asyncio.create_task(bus.run()), asyncio.create_task(_follow(bus, table))]
@@ -95,7 +95,7 @@ async def _watching(settings: BrokerSettings, wait_s: float) -> AsyncIterator[tu
         await asyncio.wait(tasks)
 
 
-async def _follow(bus: Bus, table: DatapointTable) -> None:
+async def _follow(bus: MqttClient, table: DatapointTable) -> None:
     async for delivery in bus.deliveries():
         table.take(delivery.topic, delivery.payload)
         delivery.acknowledge()

@@ -10,15 +10,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from wattbus import services
+from wattbus.cli import discovery
 from wattbus.cli.commands import Commands, add_env_file, command
 from wattbus.cli.environment import placeholders, read_variables
 from wattbus.connector import Connector
 from wattbus.errors import ConfigError, DecodeError
 from wattbus.jsontext import JsonValue, dumps, loads
-from wattbus.messages import BadMessage, RawMessage, parse
-from wattbus.readings import flatten
-from wattbus.service import configure_logging
+from wattbus.mqtt.messages import BadMessage, RawMessage, parse
+from wattbus.runtime.readings import flatten
+from wattbus.service.lifecycle import configure_logging
 from wattbus.settings import load
 
 TextReader = Callable[[Iterable[str]], Iterable[JsonValue]]
@@ -53,14 +53,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _decoder(name: str, env_file: Path | None) -> tuple[Connector, TextReader | None]:
-    service, create = services.find_connector(name)
+    service, create = discovery.find_connector(name)
     given = read_variables(env_file).given
     made = placeholders(service.settings_class, given)
     settings = load(service.settings_class, {**given, **made})
     configure_logging(settings.level)
     if made:
         print(f"wattbus: not set, and not needed unless decoding needs it: {', '.join(made)}", file=sys.stderr)
-    return create(settings), getattr(services.part(name, "codec"), "raw_messages", None)
+    return create(settings), getattr(discovery.part(name, "codec"), "raw_messages", None)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from wattbus.cli.suite import Suite
 from wattbus.cli.up import run_directory, summary, watch_line
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.errors import ConfigError
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 from wattbus.settings import read_env_file
 
 CONNECTOR = "heatpump"

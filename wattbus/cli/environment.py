@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from wattbus.cli.discovery import Service, remarks
 from wattbus.errors import ConfigError
-from wattbus.service import configure_logging
-from wattbus.services import Service, remarks
+from wattbus.service.lifecycle import configure_logging
 from wattbus.settings import ServiceSettings, Settings, from_environment, load, read_env_file
 
 log = logging.getLogger(__name__)

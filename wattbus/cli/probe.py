@@ -9,7 +9,7 @@ from typing import Any
 from wattbus.connector import Connector, Datapoint, Scalar
 from wattbus.errors import ConfigError, DecodeError, LinkDown, causes
 from wattbus.jsontext import JsonValue
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 
 
 class _CollectingLink:

@@ -9,8 +9,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from wattbus.health import HealthServer
-from wattbus.service import run_until_signal
+from wattbus.service.health import HealthServer
+from wattbus.service.lifecycle import run_until_signal
 from wattbus.settings import ServiceSettings
 
 log = logging.getLogger(__name__)

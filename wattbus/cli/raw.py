@@ -7,7 +7,7 @@ import asyncio
 from datetime import datetime
 from pathlib import Path
 
-from wattbus import services
+from wattbus.cli import discovery
 from wattbus.cli.commands import Commands, add_env_file, command
 from wattbus.cli.environment import read_variables
 from wattbus.errors import ConfigError
@@ -73,5 +73,5 @@ def _url(database: str | None, env_file: Path | None) -> str:
     """The database as raw_db finds it, or the one that was named."""
     if database is not None:
         return database if "://" in database else f"sqlite:///{Path(database).absolute()}"
-    settings = load(services.settings_class("raw_db"), read_variables(env_file).given)
+    settings = load(discovery.settings_class("raw_db"), read_variables(env_file).given)
     return str(settings.url)  # type: ignore[attr-defined]

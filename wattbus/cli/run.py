@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 
-from wattbus import __version__, services
+from wattbus import __version__
+from wattbus.cli import discovery
 from wattbus.cli.commands import Commands, add_env_file, command
+from wattbus.cli.discovery import Service
 from wattbus.cli.environment import load_settings, read_variables
 from wattbus.cli.process import health_served, run_process
 from wattbus.errors import StopAsked
-from wattbus.service import in_service, supervise
-from wattbus.services import Service
+from wattbus.service.lifecycle import in_service, supervise
 from wattbus.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,12 @@ def add(commands: Commands) -> None:
         '    MODBUS_CONFIG=\'{"read_coils": [{"address": 1, "count": 8, "unit": 1}]}\' wattbus run modbus_tcp',
         execute,
     )
-    parser.add_argument("service", metavar="SERVICE", help=", ".join(services.names()))
+    parser.add_argument("service", metavar="SERVICE", help=", ".join(discovery.names()))
     add_env_file(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    service = services.find(arguments.service)
+    service = discovery.find(arguments.service)
     settings = load_settings(service, read_variables(arguments.env_file))
     service.verify(settings)
     run_process(lambda: _serve(service, settings))

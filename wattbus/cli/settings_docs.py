@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import wattbus
-from wattbus import services
+from wattbus.cli import discovery
 from wattbus.jsontext import dumps
 from wattbus.settings import ConnectorSettings, ServiceSettings, Settings
 
@@ -38,8 +38,8 @@ def document() -> str:
         *_section("Every service", ServiceSettings, without=Settings),
         *_section("Every connector", ConnectorSettings, without=ServiceSettings),
     ]
-    for name in services.names():
-        own = services.settings_class(name)
+    for name in discovery.names():
+        own = discovery.settings_class(name)
         if issubclass(own, ConnectorSettings):
             sections += _section(f"{name} (connector)", own, without=ConnectorSettings)
         else:

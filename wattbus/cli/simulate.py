@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from wattbus import services
+from wattbus.cli import discovery
 from wattbus.cli.commands import Commands, add_env_file, command
 from wattbus.cli.environment import placeholders, read_variables
 from wattbus.cli.process import run_process
 from wattbus.errors import ConfigError
-from wattbus.service import configure_logging
+from wattbus.service.lifecycle import configure_logging
 from wattbus.settings import load
 
 
@@ -32,8 +32,8 @@ def add(commands: Commands) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     name = arguments.connector
-    own_settings = services.settings_class(name)
-    simulator = services.part(name, "simulator")
+    own_settings = discovery.settings_class(name)
+    simulator = discovery.part(name, "simulator")
     if simulator is None:
         raise ConfigError(f"{name} brings no simulated device")
     given = read_variables(arguments.env_file).given

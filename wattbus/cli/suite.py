@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wattbus import services
+from wattbus.cli import discovery
+from wattbus.cli.discovery import Service
 from wattbus.errors import ConfigError
-from wattbus.services import Service
 from wattbus.settings import ServiceSettings, load, read_env_file
 
 COMMON = "common.env"
@@ -110,7 +110,7 @@ class _Reader:
     def _members(self, path: Path, shared: dict[str, str]) -> Iterator[Member]:
         with self._faults_of(path.name):
             own = _upper(read_env_file(path))
-            service = services.find(own.pop("SERVICE", "") or path.name.split(".")[0])
+            service = discovery.find(own.pop("SERVICE", "") or path.name.split(".")[0])
             if "MQTT_BROKER_PORT" in own and "MQTT_BROKER_HOST" not in own:
                 raise ConfigError("MQTT_BROKER_PORT: without MQTT_BROKER_HOST it belongs into common.env")
             if "MQTT_BROKER_HOST" in own:
@@ -120,7 +120,7 @@ class _Reader:
             defaults = {"CONNECTOR_NAME": name} if service.create else {}
             settings = load(service.settings_class, {**shared, **own}, **defaults)
             service.verify(settings)
-            self._remarks += [f"{path.name}: {line}" for line in services.remarks(service.settings_class, own)]
+            self._remarks += [f"{path.name}: {line}" for line in discovery.remarks(service.settings_class, own)]
             self._remarks += [
                 f"{path.name}: {variable} has no effect: the one in {COMMON} is for all services"
                 for variable in ("HTTP_HOST", "HTTP_PORT")
@@ -142,7 +142,7 @@ class _Reader:
         """A shared variable is unknown only when no service knows it."""
         known = {field.upper() for member in members for field in member.service.settings_class.model_fields}
         rest = {name for name in shared if name not in known and name.removesuffix("_FILE") not in known}
-        self._remarks += [f"{COMMON}: {line}" for line in services.remarks(ServiceSettings, rest)]
+        self._remarks += [f"{COMMON}: {line}" for line in discovery.remarks(ServiceSettings, rest)]
 
     @contextlib.contextmanager
     def _faults_of(self, file: str) -> Iterator[None]:

@@ -7,8 +7,8 @@ import faulthandler
 import logging
 from collections.abc import Sequence
 
-from wattbus import health
-from wattbus.notify import Notifier
+from wattbus.service import health
+from wattbus.service.systemd_notify import Notifier
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from wattbus import health
 from wattbus.cli.broker import embedded_broker, only_user, remembered_port
 from wattbus.cli.commands import Commands, command
 from wattbus.cli.process import health_served, run_process
 from wattbus.cli.suite import Member, Suite, read_suite
 from wattbus.cli.systemd import Reports
 from wattbus.errors import ConfigError, StopAsked
-from wattbus.notify import Notifier
-from wattbus.service import SERVICE, configure_logging, in_service, supervise
+from wattbus.service import health
+from wattbus.service.lifecycle import SERVICE, configure_logging, in_service, supervise
+from wattbus.service.systemd_notify import Notifier
 
 log = logging.getLogger(__name__)
 

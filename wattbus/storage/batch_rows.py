@@ -8,16 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.connector import DatapointType
 from wattbus.storage import commands
-from wattbus.storage.layout import Row
 from wattbus.storage.records import Batch, ReadingValues, Written
-from wattbus.storage.registry import Registry
+from wattbus.storage.registry import DatapointIds
+from wattbus.storage.value_table import Row
 from wattbus.storage.values import Unstorable, storable, to_columns
 
 
 class BatchRows:
     """Asks the registry for ids; works within a writer's transaction."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: DatapointIds) -> None:
         self._registry = registry
 
     async def make_datapoints(self, connection: AsyncConnection, batch: Batch) -> None:

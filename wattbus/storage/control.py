@@ -31,7 +31,7 @@ class ControlledDatapoint:
     is_active: bool = True
 
 
-class Control:
+class ControlTables:
     """Reads and writes controllers and pairs. Every method raises DatabaseAway.
 
     Those that write raise BatchRefused when a name, a topic or an actuator is taken, or when the controller is gone.

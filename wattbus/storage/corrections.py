@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wattbus.jsontext import JsonValue
 from wattbus.storage.commands import PLANS, write_plan
 from wattbus.storage.engine import Engine
-from wattbus.storage.layout import Layout, Row
 from wattbus.storage.records import Plan, PlanKind, Written
+from wattbus.storage.value_table import Row, ValueTable
 from wattbus.storage.values import to_columns
 
 
@@ -21,7 +21,7 @@ class Corrections:
     The first of two numbers is how many were new, the second how many were there already.
     """
 
-    def __init__(self, engine: Engine, layout: Layout) -> None:
+    def __init__(self, engine: Engine, layout: ValueTable) -> None:
         self._engine = engine
         self._layout = layout
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from wattbus.storage.control import Control
+from wattbus.storage.control import ControlTables
 from wattbus.storage.corrections import Corrections
 from wattbus.storage.edits import Edits
 from wattbus.storage.engine import Engine
 from wattbus.storage.history_store import HistoryStore
-from wattbus.storage.layout import Layout
 from wattbus.storage.store import Store
+from wattbus.storage.value_table import ValueTable
 
 
 class EditableStore:
     """History to read, and what people edit, over the connections of one database."""
 
-    def __init__(self, engine: Engine, history: HistoryStore, layout: Layout) -> None:
+    def __init__(self, engine: Engine, history: HistoryStore, layout: ValueTable) -> None:
         self._history = history
         self.history: Store = history
         self.edits = Edits(engine)
-        self.control = Control(engine)
+        self.control = ControlTables(engine)
         self.corrections = Corrections(engine, layout)
 
     async def open(self) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wattbus.storage import queries, sessions
 from wattbus.storage.batch_rows import BatchRows
 from wattbus.storage.engine import Engine
-from wattbus.storage.layout import Layout, Retainer
 from wattbus.storage.records import (
     ALWAYS,
     Batch,
@@ -26,8 +25,9 @@ from wattbus.storage.records import (
     StoredValue,
     Written,
 )
-from wattbus.storage.registry import Registry
+from wattbus.storage.registry import DatapointIds
 from wattbus.storage.store import Aggregate
+from wattbus.storage.value_table import Retainer, ValueTable
 
 T = TypeVar("T")
 
@@ -35,10 +35,10 @@ T = TypeVar("T")
 class HistoryStore:
     """`Store`; see `wattbus.storage.store` for what the methods promise."""
 
-    def __init__(self, engine: Engine, layout: Layout, retainer: Retainer) -> None:
+    def __init__(self, engine: Engine, layout: ValueTable, retainer: Retainer) -> None:
         self._engine = engine
         self._layout = layout
-        self._registry = Registry(layout.tables)
+        self._registry = DatapointIds(layout.tables)
         self._rows = BatchRows(self._registry)
         self._queries = queries.Queries(layout.tables)
         self._retainer = retainer

@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wattbus.connector import DatapointType
 from wattbus.storage import bulk
 from wattbus.storage.locks import alone_with_datapoints
+from wattbus.storage.merge_datapoints import unite
 from wattbus.storage.records import Announcement
 from wattbus.storage.schema import datapoints
-from wattbus.storage.unite import unite
 from wattbus.storage.values import storable
 
 
@@ -33,7 +33,7 @@ class Known:
     announced: bool
 
 
-class Registry:
+class DatapointIds:
     """Ids of datapoints. Changes are made within a writer's transaction; after a rollback call `load()`."""
 
     def __init__(self, values: Sequence[Table]) -> None:

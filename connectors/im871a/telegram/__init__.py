@@ -12,7 +12,7 @@ L counts the bytes that follow). Frames with CRCs (format A or B) go through `st
 **Compact frames** carry values only. Their format comes from a full frame of the same meter (or model), so what was
 learnt has to travel in the raw message beside the frame:
 
-    opened = open_frame(frame, key)                          # decrypted once for both
+    opened = decrypt_frame(frame, key)                          # decrypted once for both
     seen = opened.seen_format()
     if seen is None: ...                                     # an ordinary telegram
     elif seen.record_format is not None:                     # a full frame: remember it
@@ -58,9 +58,9 @@ def read_link_header(frame: bytes) -> Header:
     return decoding.read_link_header(frame)
 
 
-def open_frame(frame: bytes, key: bytes | None = None, *, accept_plain: bool = False) -> Opened:
+def decrypt_frame(frame: bytes, key: bytes | None = None, *, accept_plain: bool = False) -> Opened:
     """A frame without link CRCs, decrypted: ask it for its `seen_format()` and its `telegram()`. Raises as `decode`."""
-    return decoding.open_frame(frame, key, accept_plain=accept_plain)
+    return decoding.decrypt_frame(frame, key, accept_plain=accept_plain)
 
 
 def decode(
@@ -71,7 +71,7 @@ def decode(
     `key`: 16 bytes, or None. `format_learnt`: the record format for a compact frame, as `seen_format` gave it.
     Raises KeyNeeded, WrongKey, Damaged, or DecodeError for everything else that makes no sense.
     """
-    return open_frame(frame, key, accept_plain=accept_plain).telegram(format_learnt)
+    return decrypt_frame(frame, key, accept_plain=accept_plain).telegram(format_learnt)
 
 
 def strip_format_a(data: bytes) -> bytes:
@@ -104,6 +104,6 @@ def parse_hex(text: str) -> bytes:
 
 __all__ = [
     "Damaged", "FormatUnknown", "Function", "Header", "KeyNeeded", "Opened", "Record", "Security", "SeenFormat",
-    "Telegram", "WrongKey", "decode", "decode_wired", "open_frame", "parse_hex", "read_header", "read_link_header",
+    "Telegram", "WrongKey", "decode", "decode_wired", "decrypt_frame", "parse_hex", "read_header", "read_link_header",
     "strip_crcs", "strip_format_a", "strip_format_b",
 ]  # fmt: skip

@@ -44,7 +44,7 @@ def decode_wired(data: bytes, key: bytes | None, *, accept_plain: bool) -> Teleg
     return Opened(layers.peel_wired(control, primary, body, _opening(key, accept_plain))).telegram(None)
 
 
-def open_frame(frame: bytes, key: bytes | None, *, accept_plain: bool) -> Opened:
+def decrypt_frame(frame: bytes, key: bytes | None, *, accept_plain: bool) -> Opened:
     """See the package."""
     return Opened(layers.peel(frame, _opening(key, accept_plain)))
 

@@ -35,7 +35,7 @@ VIF_TABLES = {0xFB: EXTENSION_FB, 0xFD: EXTENSION_FD}
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RecordLayout:
     """How to read a record, and what it is. `length` is -1 for data that tell their own length.
 
     `unit_word` is the unit's part of the name; `field` the data field of the DIF.
@@ -77,7 +77,7 @@ class Meaning:
 
 
 @lru_cache(maxsize=4096)
-def compile_header(header: bytes) -> Layout:
+def compile_header(header: bytes) -> RecordLayout:
     """The layout behind a header that is complete (the last DIF and VIF without extension bit)."""
     dib, vib = split_header(header)
     return compile_layout(dib, meaning(vib))
@@ -91,7 +91,7 @@ def split_header(header: bytes) -> tuple[bytes, bytes]:
     return header[:split], header[split:]
 
 
-def compile_layout(dib: bytes, means: Meaning) -> Layout:
+def compile_layout(dib: bytes, means: Meaning) -> RecordLayout:
     """The layout of a data information block (DIF, DIFEs) and a value information block's meaning."""
     storage, tariff, subunit = dib[0] >> 6 & 1, 0, 0
     for n, dife in enumerate(dib[1:]):
@@ -100,7 +100,7 @@ def compile_layout(dib: bytes, means: Meaning) -> Layout:
         subunit |= (dife >> 6 & 0x01) << n
     field, vif = dib[0] & 0x0F, means.vif
     scale = scale_of(vif.exponent, vif.factor, vif.binary_exponent, means.offset_exponent)
-    unnamed = Layout(
+    unnamed = RecordLayout(
         name="",
         quantity=vif.quantity,
         unit=vif.unit + means.per,
@@ -122,7 +122,7 @@ def compile_layout(dib: bytes, means: Meaning) -> Layout:
     return named(unnamed)
 
 
-def named(layout: Layout) -> Layout:
+def named(layout: RecordLayout) -> RecordLayout:
     """The layout with name and description made from its parts."""
     words = [
         layout.quantity, *layout.qualifiers, FUNCTION_WORDS[layout.function],

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from connectors.im871a.telegram import compact
 from connectors.im871a.telegram.datatypes import scale_of, unsigned
-from connectors.im871a.telegram.layout import Layout, Meaning, compile_header, compile_layout, named, split_header
+from connectors.im871a.telegram.layout import Meaning, RecordLayout, compile_header, compile_layout, named, split_header
 from connectors.im871a.telegram.vif import UNIT_SUFFIX, DataType, Vif
 from wattbus.connector import Quantity
 
@@ -123,11 +123,11 @@ class Meter:
         self._vifs = {(one.vib, one.subunit): one for one in file.records}
         self._layout_of = lru_cache(maxsize=1024)(self._compile)
 
-    def layout_of(self, header: bytes) -> Layout:
+    def layout_of(self, header: bytes) -> RecordLayout:
         """The layout of a record's header; the file's own meaning goes first."""
         return self._layout_of(header)
 
-    def _compile(self, header: bytes) -> Layout:
+    def _compile(self, header: bytes) -> RecordLayout:
         standard = compile_header(header)
         dib, vib = split_header(header)
         own = self._vifs.get((vib, standard.subunit)) or self._vifs.get((vib, None))

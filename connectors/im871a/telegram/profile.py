@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from connectors.im871a.telegram.datatypes import Reader
-from connectors.im871a.telegram.layout import LENGTHS, Layout, named, unscaled_reader
+from connectors.im871a.telegram.layout import LENGTHS, RecordLayout, named, unscaled_reader
 from connectors.im871a.telegram.model import Damaged
 from connectors.im871a.telegram.records import Coded, value_of
 from wattbus.connector import Scalar
@@ -64,7 +64,7 @@ def _months_later(start: datetime, months: int) -> datetime:
     return first.replace(day=last.day if was_last else min(start.day, last.day))
 
 
-def expand(coded: Coded, before: list[Coded]) -> Iterator[tuple[Layout, Scalar]]:
+def expand(coded: Coded, before: list[Coded]) -> Iterator[tuple[RecordLayout, Scalar]]:
     """The elements of a profile, each with a layout of its own. Raises Damaged when they do not fill it.
 
     `before` are the records of the telegram so far.
@@ -89,7 +89,7 @@ def expand(coded: Coded, before: list[Coded]) -> Iterator[tuple[Layout, Scalar]]
             yield named(replace(date_layout, storage=layout.storage + n)), moment
 
 
-def _base_date(storage: int, before: list[Coded]) -> tuple[Layout | None, str]:
+def _base_date(storage: int, before: list[Coded]) -> tuple[RecordLayout | None, str]:
     for coded in before:
         if coded.layout.storage == storage and coded.layout.data in ("date", "datetime"):
             value = value_of(coded)
@@ -114,7 +114,7 @@ def _next(number: Scalar, element: Scalar, spacing: Spacing) -> Scalar:
     return number - younger if spacing.inverse else number + younger
 
 
-def _scaled(number: Scalar, layout: Layout) -> Scalar:
+def _scaled(number: Scalar, layout: RecordLayout) -> Scalar:
     if isinstance(number, int):
         return layout.scale.apply(number)
     return layout.scale.apply_real(Decimal(str(number))) if isinstance(number, float) else None

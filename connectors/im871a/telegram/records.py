@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from connectors.im871a.telegram import datatypes
 from connectors.im871a.telegram.datatypes import Reader
-from connectors.im871a.telegram.layout import VARIABLE_LENGTH, Layout, compile_header
+from connectors.im871a.telegram.layout import VARIABLE_LENGTH, RecordLayout, compile_header
 from connectors.im871a.telegram.model import Damaged, Record
 from wattbus.connector import Scalar
 from wattbus.errors import DecodeError
@@ -18,14 +18,14 @@ SPECIAL = 0x0F  # data field of the DIFs that are no record
 MOST_EXTENSIONS = 10
 LONGEST_NUMBER = 8  # bytes; beyond it a number is shown as hexadecimal text
 
-LayoutOf = Callable[[bytes], Layout]
+LayoutOf = Callable[[bytes], RecordLayout]
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
     """One record before its value is read: layout, header, data (without the length byte of variable data)."""
 
-    layout: Layout
+    layout: RecordLayout
     header: bytes
     data: bytes
     length_code: int = 0  # the first byte of variable data (LVAR)
@@ -37,7 +37,7 @@ class Coded:
         return self.header + (bytes([self.length_code]) if variable else b"") + self.data
 
 
-def record_of(layout: Layout, value: Scalar, raw: bytes) -> Record:
+def record_of(layout: RecordLayout, value: Scalar, raw: bytes) -> Record:
     """The public form of a record."""
     return Record(
         layout.name, layout.quantity, layout.unit, value, layout.function, layout.storage, layout.tariff,
@@ -116,7 +116,7 @@ def _extensions_end(data: bytes, position: int) -> int:
 
 
 def data_at(
-    data: bytes, position: int, header: bytes, layout: Layout, *, high_first: bool = False
+    data: bytes, position: int, header: bytes, layout: RecordLayout, *, high_first: bool = False
 ) -> tuple[Coded, int]:
     """The record whose data start at `position`, and the position behind them. Raises Damaged, DecodeError."""
     length, length_code = layout.length, 0

@@ -13,7 +13,7 @@ import aiohttp
 
 from tests.e2e.house import House, Process
 from wattbus.cli.demo import REGISTERS
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 TIME_FACTOR = 900  # the room follows a new setpoint within seconds
 TEMPERATURE, POWER = "read_input_registers__1__1", "read_input_registers__1__12"

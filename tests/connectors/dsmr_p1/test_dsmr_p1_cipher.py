@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from dlms_cosem.security import SecurityControlField, encrypt
 
-from connectors.dsmr_p1.cipher import CannotOpen, Keys, frame_length, open_frame, seal_frame, take_apart
-from connectors.dsmr_p1.frames import FrameFinder, KeyDoubt, Opened, Replays
+from connectors.dsmr_p1.cipher import CannotOpen, Keys, decrypt_frame, encrypt_frame, frame_length, take_apart
+from connectors.dsmr_p1.encrypted_frames import FrameFinder, KeyDoubt, Opened, Replays
 from tests.connectors.dsmr_p1.conftest import reference, telegram
 from tests.connectors.dsmr_p1.published import SWEDISH_ELLEVIO
 
@@ -28,9 +28,9 @@ def test_the_recorded_frame(recorded: Any) -> None:
     assert parts.system_title == recorded["system_title"].encode()
     assert f"{parts.invocation_counter:x}" == recorded["invocation_counter"]
     assert f"{parts.security_control:x}" == recorded["security_control"]
-    assert open_frame(frame, KEYS) == telegram("SAGEMCOM_T210_D_R")
+    assert decrypt_frame(frame, KEYS) == telegram("SAGEMCOM_T210_D_R")
     # Sealing gives the same bytes as the independent library did.
-    assert seal_frame(telegram("SAGEMCOM_T210_D_R"), KEYS, parts.system_title, parts.invocation_counter) == frame
+    assert encrypt_frame(telegram("SAGEMCOM_T210_D_R"), KEYS, parts.system_title, parts.invocation_counter) == frame
 
 
 @pytest.mark.parametrize("length", ["short", "one byte", "two bytes"])
@@ -45,14 +45,14 @@ def test_ways_to_write_a_length(length: str) -> None:
     size = len(content)
     head = {"short": bytes((size & 0x7F,)), "one byte": bytes((0x81, size & 0xFF))}.get(length)
     frame = b"\xdb\x08SYSTEMID" + (head or b"\x82" + size.to_bytes(2, "big")) + content
-    assert open_frame(frame, KEYS) == text
+    assert decrypt_frame(frame, KEYS) == text
     assert frame_length(frame) == len(frame)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 10, 11, 13, -1])
 def test_a_frame_that_is_not_whole(recorded: Any, cut: int) -> None:
     with pytest.raises(CannotOpen, match="not one whole encrypted telegram"):
-        open_frame(bytes.fromhex(recorded["frame_hex"])[:cut], KEYS)
+        decrypt_frame(bytes.fromhex(recorded["frame_hex"])[:cut], KEYS)
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_where_a_frame_may_begin(head: str, length: int | None) -> None:
 def test_which_key_is_wrong_is_told(recorded: Any) -> None:
     frame = bytes.fromhex(recorded["frame_hex"])
     with pytest.raises(CannotOpen, match="DSMR_AUTHENTICATION_KEY is not this meter's") as caught:
-        open_frame(frame, Keys(KEYS.encryption, OTHER))
+        decrypt_frame(frame, Keys(KEYS.encryption, OTHER))
     assert caught.value.fault == "authentication key"
     for keys in (Keys(OTHER, KEYS.authentication), Keys(OTHER, OTHER), Keys(OTHER, None)):
         with pytest.raises(CannotOpen, match="it is damaged, or the keys are wrong") as caught:
-            open_frame(frame, keys)
+            decrypt_frame(frame, keys)
         assert caught.value.fault == "encryption key"
 
 
 def test_without_an_authentication_key_the_crc_decides(recorded: Any) -> None:
     frame = bytearray.fromhex(recorded["frame_hex"])
     keys = Keys(KEYS.encryption, None)
-    assert open_frame(bytes(frame), keys) == telegram("SAGEMCOM_T210_D_R")
+    assert decrypt_frame(bytes(frame), keys) == telegram("SAGEMCOM_T210_D_R")
     frame[100] ^= 1
     with pytest.raises(CannotOpen):
-        open_frame(bytes(frame), keys)
+        decrypt_frame(bytes(frame), keys)
 
 
 def test_every_damaged_byte_is_noticed(recorded: Any) -> None:
@@ -98,7 +98,7 @@ def test_every_damaged_byte_is_noticed(recorded: Any) -> None:
     for place in range(len(frame)):
         broken = frame[:place] + bytes((frame[place] ^ 0x10,)) + frame[place + 1 :]
         with pytest.raises(CannotOpen):
-            open_frame(broken, KEYS)
+            decrypt_frame(broken, KEYS)
 
 
 def test_keys_do_not_show() -> None:
@@ -111,7 +111,7 @@ def test_keys_do_not_show() -> None:
 
 
 def frames(number: int, first: int = 1) -> list[bytes]:
-    return [seal_frame(SWEDISH_ELLEVIO, KEYS, b"SYSTEMID", first + n) for n in range(number)]
+    return [encrypt_frame(SWEDISH_ELLEVIO, KEYS, b"SYSTEMID", first + n) for n in range(number)]
 
 
 def heard(data: list[bytes], keys: Keys | None) -> list[Opened]:
@@ -154,7 +154,7 @@ def test_frames_that_fail_before_one_opened_are_no_wrong_key_when_they_are_out_o
 
 
 def test_a_key_that_changes_is_told_too() -> None:
-    changed = [seal_frame(SWEDISH_ELLEVIO, Keys(OTHER, OTHER), b"SYSTEMID", 10 + n) for n in range(40)]
+    changed = [encrypt_frame(SWEDISH_ELLEVIO, Keys(OTHER, OTHER), b"SYSTEMID", 10 + n) for n in range(40)]
     told = tellings(heard(frames(3) + changed, KEYS))
     assert told[0] == told[20] == ""
     assert told[-1].startswith("DSMR_ENCRYPTION_KEY is not the key")

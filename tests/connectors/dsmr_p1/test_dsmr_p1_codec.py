@@ -21,7 +21,7 @@ from tests.connectors.dsmr_p1.published import FLUVIUS_NO_GAS_YET, LUXEMBOURG_PL
 from wattbus.connector import Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import dumps
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 
 AUTO = Options()
 

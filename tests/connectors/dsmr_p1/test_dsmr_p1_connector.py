@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from connectors.dsmr_p1.cipher import Keys, seal_frame
+from connectors.dsmr_p1.cipher import Keys, encrypt_frame
 from connectors.dsmr_p1.connector import DAMAGED_TO_TELL, DsmrP1, create
+from connectors.dsmr_p1.line_settings import FAST, SLOW, Modes, serial_port
 from connectors.dsmr_p1.memory import GAPS
-from connectors.dsmr_p1.modes import FAST, SLOW, Modes, serial_port
 from connectors.dsmr_p1.settings import LUXEMBOURGS_AUTHENTICATION_KEY
 from connectors.dsmr_p1.simulated_manners import MANNERS
 from connectors.dsmr_p1.simulated_meter import SimulatedMeter
@@ -191,7 +191,7 @@ async def test_thinning_keeps_the_days_last(terminal: PseudoTerminal) -> None:
 
 
 def sealed(texts: list[str], first: int = 1) -> list[bytes]:
-    return [seal_frame(text, KEYS, b"SYSTEMID", first + number) for number, text in enumerate(texts)]
+    return [encrypt_frame(text, KEYS, b"SYSTEMID", first + number) for number, text in enumerate(texts)]
 
 
 async def test_an_encrypted_meter(terminal: PseudoTerminal) -> None:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from connectors.dsmr_p1.cipher import seal_frame
+from connectors.dsmr_p1.cipher import encrypt_frame
 from connectors.dsmr_p1.connector import create
 from connectors.dsmr_p1.simulated_manners import MANNERS
 from connectors.dsmr_p1.simulated_meter import SimulatedMeter
@@ -23,8 +23,8 @@ from tests.connectors.dsmr_p1.oracle import ms
 from tests.connectors.dsmr_p1.test_dsmr_p1_connector import KEYS
 from tests.support.mqtt import PlainClient, plain_client
 from wattbus.clock import SYSTEM_CLOCK
-from wattbus.mosquitto import Mosquitto
-from wattbus.runtime import run_connector
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.runtime.connector_runtime import run_connector
 
 SOON_S = 20  # a bound that only a fault reaches
 STORED = (
@@ -170,7 +170,7 @@ async def test_a_wrong_key_is_in_the_status(mosquitto: Mosquitto, tmp_path: Path
     ):
         await listening(terminal.write)
         for number, text in enumerate(texts):
-            terminal.write(seal_frame(text, KEYS, b"SYSTEMID", number))
+            terminal.write(encrypt_frame(text, KEYS, b"SYSTEMID", number))
         title = b"SYSTEMID".hex()
         detail = f"meter: DSMR_ENCRYPTION_KEY is not the key of this meter (system title {title})"
         await house.client.message("meter/status", state="degraded", detail=detail)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from connectors.dsmr_p1 import codec
 from connectors.dsmr_p1.crc import crc16
+from connectors.dsmr_p1.downsampling import Thinning
 from connectors.dsmr_p1.memory import FASTER_FOR, GAPS, Announcements, Rates
 from connectors.dsmr_p1.meter_time import DAY_MS, local_day, offset_ms
-from connectors.dsmr_p1.thinning import Thinning
 from tests.connectors.dsmr_p1.conftest import telegram
 from tests.connectors.dsmr_p1.oracle import ms
 

@@ -14,7 +14,7 @@ from dsmr_parser.parsers import TelegramParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.dsmr_p1.cipher import Keys, seal_frame
+from connectors.dsmr_p1.cipher import Keys, encrypt_frame
 from connectors.dsmr_p1.codec import Options, decode
 from connectors.dsmr_p1.settings import LUXEMBOURGS_AUTHENTICATION_KEY
 from connectors.dsmr_p1.simulated_manners import MANNERS
@@ -106,7 +106,7 @@ def test_we_agree(name: str, data: st.DataObject) -> None:
     raw: Any = text
     theirs_in, keys = text, {}
     if specification.get("general_global_cipher"):
-        frame = seal_frame(text, KEYS, b"SYSTEMID", data.draw(st.integers(0, 2**32 - 1)))
+        frame = encrypt_frame(text, KEYS, b"SYSTEMID", data.draw(st.integers(0, 2**32 - 1)))
         raw, theirs_in = {"frame": frame.hex()}, frame.hex()
         keys = {"encryption_key": KEYS.encryption.hex(), "authentication_key": LUXEMBOURGS_AUTHENTICATION_KEY}
     theirs = json.loads(TelegramParser(specification).parse(theirs_in, throw_ex=True, **keys).to_json())

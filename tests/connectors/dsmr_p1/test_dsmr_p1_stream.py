@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors.dsmr_p1.cipher import LONGEST_FRAME, TAG, TITLE_BYTES, Keys, seal_frame
+from connectors.dsmr_p1.cipher import LONGEST_FRAME, TAG, TITLE_BYTES, Keys, encrypt_frame
 from connectors.dsmr_p1.codec import Options, decode
-from connectors.dsmr_p1.frames import FrameFinder, KeyDoubt
+from connectors.dsmr_p1.encrypted_frames import FrameFinder, KeyDoubt
 from connectors.dsmr_p1.framing import LONGEST_TELEGRAM, Found, TelegramFinder
 from connectors.dsmr_p1.simulated_manners import MANNERS
 from connectors.dsmr_p1.simulated_meter import SimulatedMeter, signed
 from connectors.dsmr_p1.simulator import meters_telegrams
-from connectors.dsmr_p1.trust import Trust
+from connectors.dsmr_p1.validation import Trust
 from tests.connectors.dsmr_p1.conftest import telegram
 
 START_MS = 1_793_000_000_000
@@ -166,7 +166,7 @@ def test_encrypted(what: list[Damage | None], sizes: list[int]) -> None:
     finder, ear = FrameFinder(KEYS), Ear()
     opened, failed = [], []
     for number, (text, damage) in enumerate(zip(texts, what, strict=True)):
-        frame = seal_frame(text, KEYS, TITLE, number)
+        frame = encrypt_frame(text, KEYS, TITLE, number)
         for piece in chunks(frame if damage is None else damaged(frame, damage), sizes):
             ear.hear(piece, number * EVERY_S)
             for found in finder.feed(piece):
@@ -187,7 +187,7 @@ def test_plain_and_encrypted_telegrams_between_noise(noise: list[bytes], sizes: 
     finder, ear = FrameFinder(KEYS), Ear()
     opened: list[str] = []
     for number, sound in enumerate(noise):
-        frame = seal_frame(hidden[number], KEYS, TITLE, number)
+        frame = encrypt_frame(hidden[number], KEYS, TITLE, number)
         for piece in chunks(sound + plain[number].encode() + sound + frame, sizes):
             ear.hear(piece, number * EVERY_S)
             opened += [found.text for found in finder.feed(piece) if found.fault is None]
@@ -306,7 +306,9 @@ def test_heads_of_frames_without_end_are_not_kept() -> None:
         assert all(found.fault for found in finder.feed(head * 70))
         assert len(finder._bytes) <= LONGEST_FRAME + 70 * len(head)
     text = series("luxembourg", 1)[0]
-    found = [one.text for one in finder.feed(seal_frame(text, KEYS, TITLE, 1) + b"\0" * LONGEST_FRAME) if not one.fault]
+    found = [
+        one.text for one in finder.feed(encrypt_frame(text, KEYS, TITLE, 1) + b"\0" * LONGEST_FRAME) if not one.fault
+    ]
     assert found == [text]
 
 

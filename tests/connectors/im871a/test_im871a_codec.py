@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.im871a import codec
-from connectors.im871a.registry import Registry
+from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
 from tests.connectors.im871a.conftest import METERS, connector_for
 from tests.connectors.im871a.telegram_data import reference
@@ -56,7 +56,7 @@ def test_every_spelling_of_one_telegram_says_the_same() -> None:
 def test_a_wired_frame() -> None:
     vectors = json.loads(reference("wmbus-oms/vectors.json").read_text())
     wired = next(text for text in _texts(vectors) if text.startswith("68") and text.endswith("16"))
-    [reading] = codec.decode({"hex": wired}, Registry(()))
+    [reading] = codec.decode({"hex": wired}, MeterRegistry(()))
     assert reading.device
     assert len(reading.values) > 2
 
@@ -71,21 +71,21 @@ def _texts(value: object) -> list[str]:
 
 def test_a_stranger() -> None:
     header = codec.read_header(ExampleMeter().telegram())
-    [reading] = codec.decode(codec.raw_stranger(header), Registry(()))
+    [reading] = codec.decode(codec.raw_stranger(header), MeterRegistry(()))
     [(key, quantity)] = reading.values.items()
     assert (key, quantity.value) == ("stranger__KAM-20000001", "KAM 20000001, version 48, electricity, needs a key")
 
 
 def test_a_telegram_whose_length_is_that_of_a_start_byte() -> None:
     telegram = bytes([0xA5]) + bytes.fromhex("442d2c01000020 3002 78") + b"\x2f" * (0xA5 - 10)
-    [reading] = codec.decode({"hex": telegram.hex()}, Registry(()))
+    [reading] = codec.decode({"hex": telegram.hex()}, MeterRegistry(()))
     assert reading.device == "20000001"
 
 
 @pytest.mark.parametrize("frame", ["a58203", "a5820301440000", "a58110083300 1301f13a000053d9"])
 def test_what_is_no_telegram_of_the_stick_is_said_so(frame: str) -> None:
     with pytest.raises(DecodeError, match="not one telegram of the stick"):
-        codec.decode({"hex": frame}, Registry(()))
+        codec.decode({"hex": frame}, MeterRegistry(()))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_is_no_telegram_of_the_stick_is_said_so(frame: str) -> None:
 )  # fmt: skip
 def test_nonsense_is_a_decode_error(raw: object) -> None:
     with pytest.raises(DecodeError):
-        codec.decode(raw, Registry(()))  # type: ignore[arg-type]
+        codec.decode(raw, MeterRegistry(()))  # type: ignore[arg-type]
 
 
 NAMES = ["telegram", "hex", "wired", "stranger", "format", "rssi", "id", "manufacturer"]
@@ -110,7 +110,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_decodes_or_is_a_decode_error(raw: object) -> None:
     with contextlib.suppress(DecodeError):
-        codec.decode(raw, Registry(()))  # type: ignore[arg-type]
+        codec.decode(raw, MeterRegistry(()))  # type: ignore[arg-type]
 
 
 def test_decoding_is_pure_given_the_meters() -> None:

@@ -30,7 +30,7 @@ from tests.connectors.im871a.telegram_data import driver_tests, reference
 from tests.support.clock import VirtualClock
 from tests.support.link import RecordingLink, entered
 from wattbus.errors import CommandRejected, DecodeError
-from wattbus.readings import Plausibility
+from wattbus.runtime.readings import Plausibility
 
 ENERGY = f"{EXAMPLE_METER}__energy_kwh"
 

@@ -19,7 +19,7 @@ from tests.connectors.im871a.telegram_data import reference
 from tests.e2e.house import until
 from tests.support.mqtt import plain_client
 from tests.support.site import Site, site
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 KEYS = {EXAMPLE_METER: EXAMPLE_KEY.hex()}
 

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.im871a import meters_file
 from connectors.im871a.meters_file import MetersFile
-from connectors.im871a.registry import Registry
+from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.simulated_air import EXAMPLE_METER, ExampleMeter
 from tests.connectors.im871a.conftest import METERS, connector_for, listening
 from tests.support.clock import VirtualClock
@@ -28,8 +28,8 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def followed(path: Path) -> tuple[MetersFile, Registry]:
-    meters = Registry(("file",))
+def followed(path: Path) -> tuple[MetersFile, MeterRegistry]:
+    meters = MeterRegistry(("file",))
     file = MetersFile(path, meters, VirtualClock())
     file.start()
     return file, meters

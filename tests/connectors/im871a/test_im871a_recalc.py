@@ -21,7 +21,7 @@ from tests.connectors.im871a.conftest import hear, stick_on, until_set
 from tests.support.link import entered
 from tests.support.mqtt import PlainClient, plain_client
 from wattbus.errors import ConfigError, StopAsked, causes
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import load
 
 GATEWAY = "706462169"

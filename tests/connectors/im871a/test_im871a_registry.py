@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.im871a.meters_config import MeterConfig, read_meters
-from connectors.im871a.registry import Change, Meter, Registry
+from connectors.im871a.registry import Change, Meter, MeterRegistry
 from connectors.im871a.simulated_air import ExampleMeter
 from connectors.im871a.telegram import read_header
 from tests.connectors.im871a.conftest import telegram_in_clear
@@ -15,9 +15,9 @@ def meters(text: str) -> dict[str, MeterConfig]:
     return read_meters(text)
 
 
-def registry() -> tuple[Registry, list[Change]]:
+def registry() -> tuple[MeterRegistry, list[Change]]:
     changes: list[Change] = []
-    return Registry(("recalc", "settings", "file"), changes.append), changes
+    return MeterRegistry(("recalc", "settings", "file"), changes.append), changes
 
 
 def test_a_meter_is_found_by_maker_and_number_first() -> None:

@@ -20,7 +20,7 @@ from tests.connectors.im871a.conftest import METERS, connector_for, settings_for
 from tests.connectors.im871a.telegram_data import reference
 from tests.support.link import entered
 from wattbus.errors import ConfigError
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 
 @contextlib.asynccontextmanager

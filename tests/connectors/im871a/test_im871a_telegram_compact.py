@@ -34,22 +34,22 @@ def values(decoded: telegram.Telegram) -> dict[str, Any]:
 @pytest.mark.parametrize(("full", "compact"), [(FULL, COMPACT), (FULL_SHORT, COMPACT_SHORT)])
 def test_what_a_full_frame_shows_opens_the_compact_one(full: str, compact: str) -> None:
     assert values(telegram.decode(frame(full))) == VALUES
-    seen = telegram.open_frame(frame(full)).seen_format()
+    seen = telegram.decrypt_frame(frame(full)).seen_format()
     assert seen == SeenFormat(0x3B31, RECORD_FORMAT)
-    assert telegram.open_frame(frame(compact)).seen_format() == SeenFormat(0x3B31, None)
+    assert telegram.decrypt_frame(frame(compact)).seen_format() == SeenFormat(0x3B31, None)
     assert values(telegram.decode(frame(compact), format_learnt=seen.record_format)) == VALUES
 
 
 @pytest.mark.parametrize("transport", [FORMAT, FORMAT_SHORT])
 def test_a_format_frame_shows_it_too_and_has_no_values(transport: str) -> None:
-    assert telegram.open_frame(frame(transport)).seen_format() == SeenFormat(0x3B31, RECORD_FORMAT)
+    assert telegram.decrypt_frame(frame(transport)).seen_format() == SeenFormat(0x3B31, RECORD_FORMAT)
     assert values(telegram.decode(frame(transport))) == {}
 
 
 def test_a_format_frame_must_fit_to_its_signature_and_length() -> None:
     for transport in ("69 08 313b 0202 0215 022b", "69 07 313b 0202 0215 022a", "69", "69 08"):
         with pytest.raises(Damaged):
-            telegram.open_frame(frame(transport)).seen_format()
+            telegram.decrypt_frame(frame(transport)).seen_format()
 
 
 def test_an_unknown_format_is_said_so() -> None:
@@ -109,7 +109,7 @@ def test_a_meter_that_reports_reactive_energy_in_compact_frames() -> None:
     compact = bytes.fromhex("28442d2c7856341233028d207760772920cb5e3d5ef7baec24e0cdf4a4265428763b5766bc366fded8")
     key = bytes.fromhex("0102030405060708090a0b0c0d0e0f10")
     record_format = bytes.fromhex("040504fb827504853c04fb82f53c01fd17")
-    seen = telegram.open_frame(compact, key).seen_format()
+    seen = telegram.decrypt_frame(compact, key).seen_format()
     assert seen is not None
     assert seen.record_format is None
     decoded = telegram.decode(compact, key, record_format)
@@ -120,7 +120,7 @@ def test_a_meter_that_reports_reactive_energy_in_compact_frames() -> None:
 
 
 def test_ordinary_telegrams_show_their_format_too_and_others_none() -> None:
-    shown = telegram.open_frame(frame("7a 01000000 0406 d2040000")).seen_format()
+    shown = telegram.decrypt_frame(frame("7a 01000000 0406 d2040000")).seen_format()
     assert shown is not None
     assert shown.record_format == bytes.fromhex("0406")
-    assert telegram.open_frame(frame("a0 0102")).seen_format() is None
+    assert telegram.decrypt_frame(frame("a0 0102")).seen_format() is None

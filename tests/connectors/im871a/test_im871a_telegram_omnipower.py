@@ -41,7 +41,7 @@ def test_every_capture_has_the_independent_values(captured: dict[str, Any]) -> N
 def test_both_full_and_compact_frames_are_among_them(captured: dict[str, Any]) -> None:
     key = bytes.fromhex(captured["key"])
     frames = [bytes.fromhex(one["telegram"]) for one in captured["telegrams"] if one["wmbusmeters_json"]]
-    seen = [telegram.open_frame(frame, key).seen_format() for frame in frames]
+    seen = [telegram.decrypt_frame(frame, key).seen_format() for frame in frames]
     assert {one.signature for one in seen if one} == {0x8C13}
     formats = [one.record_format for one in seen if one]
     assert None in formats
@@ -86,7 +86,7 @@ def test_without_a_key_the_header_is_read_and_the_key_is_missed(captured: dict[s
         with pytest.raises(KeyNeeded):
             telegram.decode(frame, accept_plain=accept_plain)
     with pytest.raises(KeyNeeded):
-        telegram.open_frame(frame).seen_format()
+        telegram.decrypt_frame(frame).seen_format()
 
 
 def test_other_meters_nearby_are_recognized_and_not_opened(captured: dict[str, Any]) -> None:

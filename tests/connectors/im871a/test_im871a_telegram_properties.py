@@ -15,7 +15,7 @@ from tests.connectors.im871a.telegram_data import decode_any
 from wattbus.connector import Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import dumps
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 
 GOOD = [proof for meter in all_meters() for proof in meter.file.telegrams]
 keys = st.none() | st.binary(min_size=16, max_size=16)

@@ -14,7 +14,7 @@ from tests.connectors.rfm2pi.conftest import board_on, connector_for, running, u
 from tests.support.clock import VirtualClock
 from tests.support.link import WITHIN_S, entered
 from wattbus.errors import CommandRejected, LinkDown
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 LOGGERS = ("connectors.rfm2pi.board", "connectors.rfm2pi.hearing")
 GLCD = {"20": {"name": "display"}}

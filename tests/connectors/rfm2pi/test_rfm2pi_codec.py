@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 from connectors.rfm2pi.codec import (
     BadFrame,
     Chatter,
-    Frame,
     Info,
-    Sent,
+    RadioFrame,
+    SentPacket,
     Unknown,
     decode,
     raw_messages,
     text_of,
     understand,
 )
-from connectors.rfm2pi.layout import SIGNED_16_BIT, Layout, Scale
+from connectors.rfm2pi.layout import SIGNED_16_BIT, PayloadLayout, Scale
 from connectors.rfm2pi.nodes import Nodes
 from connectors.rfm2pi.ready import ready_decoders
 from tests.connectors.rfm2pi.conftest import reference, settings_for
 from wattbus.connector import Quantity, Reading
 from wattbus.errors import CommandRejected, ConfigError, DecodeError
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 
 
 def values(raw: Any, *, plain: bool = False, **variables: Any) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def test_scales_that_are_missing_at_the_end_are_1() -> None:
 def test_a_ready_decoder_reads_the_frames_that_prove_it(name: str) -> None:
     for proof in ready_decoders()[name].proofs:
         frame = understand(proof.line)
-        assert isinstance(frame, Frame)
+        assert isinstance(frame, RadioFrame)
         given = {str(frame.node): {"name": "it", "decoder": name}}
         expected = {f"it__{value}": number for value, number in proof.values.items()}
         assert values(proof.line, RFM2PI_NODES=given) == {**expected, "it__rssi": proof.rssi}
@@ -198,8 +198,8 @@ def test_an_information_line_is_a_reading_of_the_board() -> None:
     [
         ("? G0 33 251 14 8 32 156 10 72 23 (-82)", BadFrame()),  # community forum, 11431
         (" ? 2 102 2 5 1 0 0", BadFrame()),
-        (" -> 4 b", Sent(4)),
-        ("test 0 -> 66 b", Sent(66)),
+        (" -> 4 b", SentPacket(4)),
+        ("test 0 -> 66 b", SentPacket(66)),
         (" -> ack", Chatter()),
         ("> 210g", Chatter()),
         (">\x00 4b", Chatter()),
@@ -305,7 +305,7 @@ def test_signed_16_bit_against_struct(numbers: list[int]) -> None:
 
 @given(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0.1, 0.01, 0.001, 0.5, 10, 0.25]), st.booleans())
 def test_scaled_values_come_back_as_they_were_sent(number: int, factor: float, whitening: bool) -> None:
-    layout = Layout(("l",), repeats=False, scales=(Scale.of(factor),), whitening=whitening)
+    layout = PayloadLayout(("l",), repeats=False, scales=(Scale.of(factor),), whitening=whitening)
     [value] = layout.decode(layout.encode([Scale.of(factor).apply(number)]))
     assert value == Scale.of(factor).apply(number)
     assert math.isclose(value, number * factor, rel_tol=1e-12)
@@ -314,7 +314,7 @@ def test_scaled_values_come_back_as_they_were_sent(number: int, factor: float, w
 @pytest.mark.parametrize("value", [300, -129, math.inf, math.nan])
 def test_what_does_not_fit_is_not_sent(value: float) -> None:
     with pytest.raises(CommandRejected, match=r"1: \S+ does not fit into data code b"):
-        Layout(("b",), repeats=False).encode([value])
+        PayloadLayout(("b",), repeats=False).encode([value])
 
 
 @given(st.binary(max_size=80))

@@ -10,7 +10,7 @@ from tests.connectors.rfm2pi.conftest import board_on, running
 from tests.e2e.house import until
 from tests.support.mqtt import plain_client
 from tests.support.site import site
-from wattbus.mosquitto import Mosquitto
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 NODES = {
     "23": {"name": "hall", "decoder": "emonth2"},

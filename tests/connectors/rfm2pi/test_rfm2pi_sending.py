@@ -15,7 +15,7 @@ from tests.connectors.rfm2pi.conftest import connector_for, running, until
 from tests.support.clock import VirtualClock
 from tests.support.link import WITHIN_S, entered
 from wattbus.errors import CommandRejected, LinkDown
-from wattbus.mosquitto import free_port
+from wattbus.mqtt.embedded_broker import free_port
 
 GLCD = {  # github.com/openenergymonitor/emonhub/pull/68
     "20": {

@@ -20,7 +20,7 @@ from connectors.socket.nodes import Node, Nodes
 from wattbus.connector import Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue, dumps, loads
-from wattbus.readings import flatten
+from wattbus.runtime.readings import flatten
 
 JSON, YAML = Rules(parse_as="JSON"), Rules(parse_as="YAML")
 VALUES, NUMBERS = Rules(parse_as="VALUES"), Rules(parse_as="NUMBERS")

@@ -20,8 +20,8 @@ from history.settings import Settings as HistorySettings
 from tests.connectors.socket.conftest import connect, eventually, settings_for
 from tests.support.mqtt import plain_client
 from tests.support.site import Site
-from wattbus.mosquitto import Mosquitto
-from wattbus.runtime import run_connector
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.runtime.connector_runtime import run_connector
 from wattbus.settings import load
 
 SOON = 30

@@ -206,7 +206,7 @@ async def test_a_peer_that_vanished_is_noticed_by_the_system(
 async def test_a_service_that_ends_does_not_wait_for_a_silent_server(
     postgres_server: PostgresServer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "FAREWELL_S", 0.2)
+    monkeypatch.setattr(engine, "PUBLISH_OFFLINE_S", 0.2)
     async with Network(postgres_server) as network, opened(open_store(network.url(database_url))) as store:
         await write(store, reading(NOW, a=1))
         network.silent.set()

@@ -25,7 +25,7 @@ from wattbus.storage import (
     open_store,
 )
 from wattbus.storage.history_store import HistoryStore
-from wattbus.storage.sqlite import levels
+from wattbus.storage.sqlite import two_level_table
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_a_merge_is_due_after_many_rows_or_five_minutes(
     assert count(file, "history") == 0
     await store.tidy(NOW + DAY + 300_000)
     assert (count(file, "recent"), count(file, "history")) == (0, 20)
-    monkeypatch.setattr(levels, "ROWS_BEFORE_MERGE", 20)
+    monkeypatch.setattr(two_level_table, "ROWS_BEFORE_MERGE", 20)
     await store.write(readings(NOW + 2 * DAY, 10))
     await store.tidy(NOW + 3 * DAY)
     assert (count(file, "recent"), count(file, "history")) == (0, 40)

@@ -22,7 +22,7 @@ READERS = 4
 LOCK_S = 10.0  # how long a statement waits in the server for somebody else's lock
 ANSWER_S = 60.0  # a query that has no answer after so long is given up
 WRITE_ANSWER_S = 300.0  # so is a statement that writes: uniting two long series may take minutes
-FAREWELL_S = 3.0  # what a transaction that is under way gets when its service ends
+PUBLISH_OFFLINE_S = 3.0  # what a transaction that is under way gets when its service ends
 
 # A client that is gone must not hold its locks for hours; a commit stands behind every receipt, whatever the server's
 # default is; plans for empty tables must not be kept for full ones. What a server does not know is left out.
@@ -47,7 +47,7 @@ class PostgresEngine:
     def __init__(self, url: str, lock_s: float = LOCK_S) -> None:
         self._url = url
         writing = _engine(url, {**SESSION, "lock_timeout": f"{lock_s * 1000:.0f}"}, WRITE_ANSWER_S, pool_size=1)
-        self._writer = Writer(writing.execution_options(isolation_level="READ COMMITTED"), FAREWELL_S)
+        self._writer = Writer(writing.execution_options(isolation_level="READ COMMITTED"), PUBLISH_OFFLINE_S)
         self._readers = _engine(url, SESSION, ANSWER_S, pool_size=READERS, pool_pre_ping=True).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )

@@ -8,10 +8,10 @@ from operator import itemgetter
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage.layout import COLUMNS, Row
 from wattbus.storage.postgres.driver import RowIsThere, copy
 from wattbus.storage.records import Written
 from wattbus.storage.schema import history
+from wattbus.storage.value_table import COLUMNS, Row
 
 STAGING = "staging"  # a temporary table: each connection has its own
 
@@ -36,7 +36,7 @@ _key = itemgetter(1, 0)  # datapoint, time
 
 
 class HistoryTable:
-    """`Layout` of a PostgreSQL database."""
+    """`ValueTable` of a PostgreSQL database."""
 
     tables: Sequence[Table] = (history,)
 

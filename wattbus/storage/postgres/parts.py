@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from wattbus.storage.engine import Engine
-from wattbus.storage.layout import Layout, Retainer
 from wattbus.storage.postgres.address import driver_url
 from wattbus.storage.postgres.engine import LOCK_S, PostgresEngine
 from wattbus.storage.postgres.history_table import HistoryTable
@@ -12,6 +11,7 @@ from wattbus.storage.postgres.retention import TableRetainer
 from wattbus.storage.postgres.size import bytes_in_use
 from wattbus.storage.postgres.timescale import HISTORY
 from wattbus.storage.retention import SteppingRetainer
+from wattbus.storage.value_table import Retainer, ValueTable
 
 
 class PostgresParts:
@@ -20,7 +20,7 @@ class PostgresParts:
     def __init__(self, database_url: str, busy_s: float | None = None) -> None:
         self.engine: Engine = PostgresEngine(driver_url(database_url), LOCK_S if busy_s is None else busy_s)
 
-    def layout(self) -> Layout:
+    def layout(self) -> ValueTable:
         return HistoryTable()
 
     def retainer(self) -> Retainer:

@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.engine import Engine
 from wattbus.storage.errors import DatabaseAway
-from wattbus.storage.layout import Retainer
 from wattbus.storage.locks import RETENTION
 from wattbus.storage.postgres import timescale
 from wattbus.storage.postgres.timescale import DAY_MS, HISTORY, Hypertable
 from wattbus.storage.records import Removed, Retention
 from wattbus.storage.retention import forget_sessions, remove_few
+from wattbus.storage.value_table import Retainer
 
 log = logging.getLogger(__name__)
 

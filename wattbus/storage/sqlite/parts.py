@@ -6,13 +6,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.engine import BUSY_S, Engine
-from wattbus.storage.layout import Layout, Retainer
 from wattbus.storage.raw_reader import RawTableReader
 from wattbus.storage.retention import SteppingRetainer
 from wattbus.storage.sqlite.engine import SqliteEngine, require_file, sqlite_url
-from wattbus.storage.sqlite.levels import Levels
 from wattbus.storage.sqlite.pages import bytes_in_use, give_back
 from wattbus.storage.sqlite.raw import SqliteRawStore
+from wattbus.storage.sqlite.two_level_table import Levels
+from wattbus.storage.value_table import Retainer, ValueTable
 
 _RAW_BYTES = text("SELECT coalesce(sum(bytes), 0) FROM raw_connectors")
 
@@ -24,7 +24,7 @@ class SqliteParts:
         self._url = sqlite_url(database_url)
         self.engine: Engine = SqliteEngine(self._url, BUSY_S if busy_s is None else busy_s)
 
-    def layout(self) -> Layout:
+    def layout(self) -> ValueTable:
         return Levels()
 
     def retainer(self) -> Retainer:

@@ -1,0 +1,176 @@
+"""The datapoints of one connector: which there are, on which topics, and which of them are wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from wattbus.connector import DataFormat, Datapoint, DatapointType, Scalar
+from wattbus.jsontext import dumps
+from wattbus.mqtt import topics
+from wattbus.mqtt.messages import AvailableDatapoints, DatapointDescription, DatapointMap
+
+Identity = tuple[DatapointType, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The value topics of a connector at one moment."""
+
+    sensors: frozenset[str] = frozenset()
+    actuators: frozenset[str] = frozenset()
+
+
+class DatapointRegistry:
+    """Known datapoints and their topics. All are published until a datapoint map rules."""
+
+    def __init__(self, connector: str) -> None:
+        self.connector = connector
+        self._known: dict[Identity, Datapoint] = {}
+        self._levels: dict[Identity, str] = {}
+        self._used: set[str] = set()
+        self._map: dict[Identity, list[str]] | None = None
+        self._sensor_topics: dict[str, str] = {}
+        self._actuators: dict[str, Datapoint] = {}
+
+    # -- knowing ----------------------------------------------------------------------------------------------------
+
+    def describe(self, datapoints: Iterable[Datapoint]) -> bool:
+        """Add or describe anew; whether anything changed."""
+        changed: list[Identity] = []
+        collided = False
+        for datapoint in datapoints:
+            identity = (datapoint.type, datapoint.key)
+            if self._known.get(identity) != datapoint:
+                changed.append(identity)
+                if identity not in self._known:
+                    collided |= self._assign_level(identity)
+                self._known[identity] = datapoint
+        # Thousands may be discovered one by one: look at all of them only when others had to move.
+        self._select(self._known if collided else changed)
+        return bool(changed)
+
+    def discover(self, sensors: Iterable[Datapoint]) -> bool:
+        """Add sensors that were seen in a reading and are not known yet."""
+        return self.describe(sensor for sensor in sensors if ("sensor", sensor.key) not in self._known)
+
+    def _assign_level(self, identity: Identity) -> bool:
+        """Whether others have another level now, too."""
+        [level] = topics.topic_ids([identity]).values()
+        if level in self._used:
+            self._levels = topics.topic_ids([*self._levels, identity])
+            self._used.update(self._levels.values())
+            return True
+        self._levels[identity] = level
+        self._used.add(level)
+        return False
+
+    def sensor(self, key: str) -> Datapoint | None:
+        return self._known.get(("sensor", key))
+
+    @property
+    def sensors(self) -> list[Datapoint]:
+        return [datapoint for (kind, _), datapoint in self._known.items() if kind == "sensor"]
+
+    # -- topics -----------------------------------------------------------------------------------------------------
+
+    def topic_of(self, key: str) -> str | None:
+        """The topic of a sensor's state; None when the datapoint map leaves it out."""
+        return self._sensor_topics.get(key)
+
+    def actuator_on(self, topic: str) -> Datapoint | None:
+        """The actuator that a command on `topic` is for."""
+        return self._actuators.get(topic)
+
+    @property
+    def sensor_topics(self) -> dict[str, str]:
+        """Key → topic of every sensor that is published."""
+        return dict(self._sensor_topics)
+
+    def choose(self, datapoint_map: DatapointMap | None) -> list[str]:
+        """Let a datapoint map rule, or None: everything. Returns what in the map cannot be followed."""
+        self._map = None
+        faults: list[str] = []
+        if datapoint_map is not None:
+            wanted = [*datapoint_map.sensor.values(), *datapoint_map.actuator]
+            faults += [f"{topic!r} is no topic" for topic in wanted if not _valid(topic)]
+            unknown = [key for key in datapoint_map.actuator.values() if ("actuator", key) not in self._known]
+            faults += [f"{key}: there is no such actuator" for key in unknown]
+            both = datapoint_map.actuator.keys() & set(datapoint_map.sensor.values())
+            faults += [f"{topic} is a sensor's topic too: it would receive its readings as commands" for topic in both]
+            told = {topic for topic in datapoint_map.actuator if topics.is_of_services(topic)}
+            faults += [f"{topic} is where services speak of themselves: it takes no commands" for topic in sorted(told)]
+            chosen: dict[Identity, list[str]] = {}
+            for key, topic in datapoint_map.sensor.items():
+                if _valid(topic):
+                    chosen["sensor", key] = [topic]
+            for topic, key in datapoint_map.actuator.items():
+                if _valid(topic) and topic not in both | told:
+                    chosen.setdefault(("actuator", key), []).append(topic)
+            self._map = chosen
+        self._select(self._known)
+        return faults
+
+    def _select(self, identities: Collection[Identity]) -> None:
+        """Find the topics of these; of all of them when there are no others."""
+        if identities is self._known:
+            self._sensor_topics, self._actuators = {}, {}
+        for identity in identities:
+            for topic in self._topics_of(identity):
+                if identity[0] == "sensor":
+                    self._sensor_topics[identity[1]] = topic
+                else:
+                    self._actuators[topic] = self._known[identity]
+
+    def _topics_of(self, identity: Identity) -> list[str]:
+        if self._map is None:
+            return [topics.value(self.connector, self._levels[identity])]
+        return self._map.get(identity, [])
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(frozenset(self._sensor_topics.values()), frozenset(self._actuators))
+
+    # -- announcing -------------------------------------------------------------------------------------------------
+
+    def available(self) -> bytes:
+        """The payload of `${C}/available_datapoints`."""
+        examples: dict[str, dict[str, Scalar]] = {"sensor": {}, "actuator": {}}
+        for (kind, key), datapoint in self._known.items():
+            examples[kind][key] = datapoint.example_value
+        return AvailableDatapoints(**examples).payload()
+
+    def descriptions(self) -> bytes:
+        """The payload of `${C}/datapoints`; deselected datapoints keep their default topic there."""
+        actuator_topics = {datapoint.key: topic for topic, datapoint in self._actuators.items()}
+        described = []
+        for (kind, key), datapoint in self._known.items():
+            known_topics = self._sensor_topics if kind == "sensor" else actuator_topics
+            topic = known_topics.get(key) or topics.value(self.connector, self._levels[kind, key])
+            described.append(_description(datapoint, topic).model_dump(exclude_unset=True))
+        return dumps(described)
+
+
+def _description(datapoint: Datapoint, topic: str) -> DatapointDescription:
+    given = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(datapoint).items()
+        if name in DatapointDescription.model_fields and (value not in (None, "") or name == "key")
+    }
+    if datapoint.repeatable:  # the usual thing is left out
+        del given["repeatable"]
+    return DatapointDescription.model_validate({**given, "topic": topic})
+
+
+def _valid(topic: str) -> bool:
+    return bool(topic) and not any(char in topic for char in "+#\0") and len(topic.encode()) <= 65535
+
+
+def format_of(value: Scalar) -> DataFormat:
+    """The data format of a sensor that was discovered with this value."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "generic_numeric"
+    return "generic_text" if isinstance(value, str) else "unknown"

@@ -1,0 +1,150 @@
+"""From what a decoder gives to what the bus carries: flattening, plausible values, rising timestamps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wattbus.connector import Datapoint, Quantity, Reading, Scalar
+from wattbus.mqtt.messages import Quality, is_scalar, is_text
+from wattbus.runtime.datapoint_registry import format_of
+
+CLOCK_WENT_BACK_MS = 60_000
+DEEPEST = 100  # levels of a raw message
+
+
+@dataclass(slots=True)
+class FlatReading:
+    """One reading, key → value; `faults` names what was no value."""
+
+    values: dict[str, Scalar] = field(default_factory=dict)
+    sensors: list[Datapoint] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def flatten(reading: Reading) -> FlatReading:
+    """Join the path of every leaf with `__`; list elements by index. Of two equal keys the later one is a fault."""
+    flat = FlatReading()
+    for key, leaf in _leaves("", reading.values):
+        quantity = leaf if isinstance(leaf, Quantity) else Quantity(leaf)
+        if not is_scalar(quantity.value):
+            flat.faults.append(f"{key}: {quantity.value!r:.80} is no value")
+        elif not is_text(key):
+            flat.faults.append(f"{key!r:.80} is no key")
+        elif key in flat.values:
+            flat.faults.append(f"{key}: two values have this key")
+        else:
+            flat.values[key] = quantity.value
+            flat.sensors.append(_discovered(key, quantity, reading.device))
+    return flat
+
+
+def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for name, inner in node.items():
+            yield from _leaves(f"{path}__{name}" if path else str(name), inner)
+    elif isinstance(node, list | tuple):
+        for index, inner in enumerate(node):
+            yield from _leaves(f"{path}__{index}" if path else str(index), inner)
+    else:
+        yield path, node
+
+
+def raw_fault(raw: Any, path: str = "", depth: int = 0) -> str:
+    """Why a raw message is no JSON (NaN, bytes, keys that are no text, …) and where; "" when it is."""
+    where = f" at {path}" if path else ""
+    if isinstance(raw, Mapping):
+        if wrong := [name for name in raw if not isinstance(name, str) or not is_text(name)]:
+            return f"{wrong[0]!r:.80}{where} is no key"
+        inner = [(f"{path}.{name}" if path else name, value) for name, value in raw.items()]
+    elif isinstance(raw, list | tuple):
+        inner = [(f"{path}[{index}]", value) for index, value in enumerate(raw)]
+    else:
+        return "" if is_scalar(raw) else f"{raw!r:.80}{where} is no JSON"
+    if depth == DEEPEST:
+        return f"it is nested more than {DEEPEST} levels deep"
+    return next((fault for place, value in inner if (fault := raw_fault(value, place, depth + 1))), "")
+
+
+def _discovered(key: str, quantity: Quantity, device: str) -> Datapoint:
+    return Datapoint(
+        key=key,
+        data_format=format_of(quantity.value),
+        unit=quantity.unit,
+        description=quantity.description,
+        example_value=quantity.value,
+        device=device,
+    )
+
+
+class TimestampAllocator:
+    """Timestamps that rise strictly within one datapoint, so that (datapoint, timestamp) names one value.
+
+    Times of reception move by 1 ms where they would tie; when the machine's clock was set back by more than a minute,
+    the new time is believed. A device's own time is kept as it is (late data is welcome), but for a tie with another
+    value; a repetition of the same value at the same time is no news.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, _Last] = {}
+
+    def received(self, values: Mapping[str, Scalar], now_ms: int) -> int:
+        """The timestamp of a reading that has none of its own."""
+        latest = max((self._last[key].stamp for key in values if key in self._last), default=None)
+        stamp = now_ms
+        if latest is not None and latest >= now_ms > latest - CLOCK_WENT_BACK_MS:
+            stamp = latest + 1
+        self._note(values, stamp, stamp)
+        return stamp
+
+    def own(self, values: Mapping[str, Scalar], device_ms: int) -> tuple[int, dict[str, Scalar]]:
+        """The timestamp of a reading with the device's own time, and what of it is news."""
+        known = {key: last for key in values if (last := self._last.get(key)) is not None}
+        repeated = {key for key, last in known.items() if last.says(device_ms, values[key])}
+        news = {key: value for key, value in values.items() if key not in repeated}
+        before = [last for key, last in known.items() if key in news]
+        # Of several values at one time of the device, each got a stamp of its own.
+        stamp = max([device_ms, *(last.stamp + 1 for last in before if last.at == device_ms)])
+        while any(last.stamp == stamp for last in before):
+            stamp += 1
+        self._note(news, stamp, device_ms)
+        return stamp, news
+
+    def _note(self, values: Mapping[str, Scalar], stamp: int, at: int) -> None:
+        for key, value in values.items():
+            self._last[key] = _Last(stamp, at, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last value of a datapoint: its timestamp, and the time that the device gave."""
+
+    stamp: int
+    at: int
+    value: Scalar
+
+    def says(self, at: int, value: Scalar) -> bool:
+        return self.at == at and self.value == value and type(self.value) is type(value)
+
+
+class Plausibility:
+    """Tells values that cannot be right: out of their datapoint's range, or a counter that ran backwards."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, tuple[int, float]] = {}
+
+    def quality(self, datapoint: Datapoint | None, value: Scalar, timestamp_ms: int) -> Quality | None:
+        if datapoint is None or isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        low, high = datapoint.min_value, datapoint.max_value
+        if (low is not None and value < low) or (high is not None and value > high):
+            return "implausible"
+        if datapoint.counter:
+            since, before = self._counters.get(datapoint.key, (timestamp_ms, value))
+            if timestamp_ms < since:
+                return None  # late data: it was less then
+            self._counters[datapoint.key] = (timestamp_ms, value)
+            if value < before:
+                return "implausible"
+        return None
