@@ -25,6 +25,7 @@ from wattbus.runtime.outbox_publisher import OutboxPublisher
 from wattbus.runtime.reading_pipeline import ReadingPipeline
 from wattbus.runtime.state_topics import StateTopics
 from wattbus.service import health
+from wattbus.service.future_times import FutureTimes
 from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import ConnectorSettings
@@ -84,6 +85,7 @@ class Runtime:
             self._sender,
             raw_sender,
             self._state,
+            FutureTimes(self._status_publisher, settings.future_limit_seconds, clock),
             clock,
             self._datapoints_changed,
         )

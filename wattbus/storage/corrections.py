@@ -30,7 +30,7 @@ class Corrections:
         rows: list[Row] = [(time, datapoint, *to_columns(value), None) for time, value in values.items()]
 
         async def work(connection: AsyncConnection) -> Written:
-            return await self._layout.insert(connection, rows)
+            return await self._layout.replace(connection, rows)
 
         return _counts(await self._engine.write(work))
 

@@ -93,8 +93,8 @@ class PostgresRawStore(PostgresRawReader):
     async def bytes_used(self) -> int:
         return await self._retainer.bytes_used()
 
-    async def oldest_ms(self) -> int | None:
-        return await self._retainer.oldest_ms()
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        return await self._retainer.oldest_ms(from_ms)
 
 
 async def _alone_with(connection: AsyncConnection, connectors: set[int]) -> None:

@@ -11,7 +11,7 @@ from wattbus.storage.retention import SteppingRetainer
 from wattbus.storage.sqlite.engine import SqliteEngine, require_file, sqlite_url
 from wattbus.storage.sqlite.pages import bytes_in_use, give_back
 from wattbus.storage.sqlite.raw import SqliteRawStore
-from wattbus.storage.sqlite.two_level_table import Levels
+from wattbus.storage.sqlite.two_level_table import TwoLevelTable
 from wattbus.storage.value_table import Retainer, ValueTable
 
 _RAW_BYTES = text("SELECT coalesce(sum(bytes), 0) FROM raw_connectors")
@@ -25,10 +25,10 @@ class SqliteParts:
         self.engine: Engine = SqliteEngine(self._url, BUSY_S if busy_s is None else busy_s)
 
     def layout(self) -> ValueTable:
-        return Levels()
+        return TwoLevelTable()
 
     def retainer(self) -> Retainer:
-        return SteppingRetainer(self.engine, Levels.tables, _bytes_of_history, give_back)
+        return SteppingRetainer(self.engine, TwoLevelTable.tables, _bytes_of_history, give_back)
 
     def raw_reader(self) -> RawTableReader:
         return RawTableReader(self.engine)
