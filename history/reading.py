@@ -129,13 +129,14 @@ class MessageReader:
         if type(sequence) is not int or not 0 <= sequence <= LARGEST_SEQUENCE:
             return
         values, timestamp = message.get("values"), message.get("timestamp")
-        sound = {}
-        if isinstance(values, dict) and type(timestamp) is int and timestamp >= -LARGEST_SEQUENCE:
+        sound, at = {}, 0
+        if isinstance(values, dict) and type(timestamp) is int and timestamp >= -LARGEST_TIMESTAMP:
+            at = min(timestamp, LARGEST_TIMESTAMP)
             sound = {key: value for key, value in values.items() if is_scalar(value) and is_text(key)}
         arrived = Arrived(connector, session, sequence, lost=not sound)
         records.arrived.append(arrived)
         if sound:
-            self._add(records, ReadingValues(connector, min(timestamp, LARGEST_TIMESTAMP), sound), arrived)
+            self._add(records, ReadingValues(connector, at, sound), arrived)
 
     # -- value topics -----------------------------------------------------------------------------------------------
 

@@ -110,7 +110,8 @@ class Retaining(Generic[S]):
         oldest_ms = await self._oldest_ms(None)
         if oldest_ms is None or cutoff - oldest_ms <= UNSUSPICIOUS_DAYS * DAY_MS:
             return 0
-        days, next_ms = 0, oldest_ms
+        days = 0
+        next_ms: int | None = oldest_ms
         while next_ms is not None and next_ms < cutoff and days <= UNSUSPICIOUS_DAYS:
             days += 1
             next_ms = await self._oldest_ms(next_ms + DAY_MS)

@@ -36,7 +36,7 @@ class Store(Protocol):
         """
 
     async def tidy(self, now_ms: int) -> None:
-        """What the layout needs from time to time, if it is due. Call it after writing, when nobody waits."""
+        """What the table of values needs from time to time, if it is due. Call it after writing, when nobody waits."""
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
         """Remove what is too old or too much, in steps that leave room for writers between them."""

@@ -28,8 +28,9 @@ from wattbus.runtime.connector_runtime import run_connector
 
 SOON_S = 20  # a bound that only a fault reaches
 STORED = (
-    "SELECT key, time, number, other FROM (SELECT datapoint, time, number, other FROM recent UNION ALL"
-    " SELECT datapoint, time, number, other FROM history) JOIN datapoints ON datapoint = id WHERE connector = 'meter'"
+    "SELECT key, time, number, json_value FROM (SELECT datapoint, time, number, json_value FROM recent UNION ALL"
+    " SELECT datapoint, time, number, json_value FROM history) JOIN datapoints ON datapoint = id"
+    " WHERE connector = 'meter'"
 )
 
 

@@ -23,7 +23,7 @@ from wattbus.storage import (
     Written,
     open_store,
 )
-from wattbus.storage.value_table import TAKEN_MS
+from wattbus.storage.values import TAKEN_MS
 
 # -- values -----------------------------------------------------------------------------------------------------------
 

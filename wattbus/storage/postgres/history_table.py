@@ -11,14 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wattbus.storage.postgres.driver import RowIsThere, copy
 from wattbus.storage.records import Written
 from wattbus.storage.schema import history
-from wattbus.storage.value_table import COLUMNS, Row, insert_beside
+from wattbus.storage.values import COLUMNS, Row, insert_beside
 
 STAGING = "staging"  # a temporary table: each connection has its own
 
 _COLUMNS = ", ".join(COLUMNS)
 _MAKE_STAGING = text(
     f"CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} (time bigint, datapoint integer, number double precision,"
-    " whole smallint, other text, quality text, number_of_row integer) ON COMMIT DELETE ROWS"
+    " is_integer smallint, json_value text, quality text, number_of_row integer) ON COMMIT DELETE ROWS"
 )
 _EMPTY_STAGING = text(f"DELETE FROM {STAGING}")
 _INSERT_NEW = text(
@@ -29,13 +29,13 @@ _INSERT_NEW = text(
 _FROM_DIFFERENT = (
     f"FROM {STAGING} AS new JOIN history AS old ON old.datapoint = new.datapoint AND old.time = new.time"
     " WHERE old.time BETWEEN :oldest AND :newest AND (old.number IS DISTINCT FROM new.number"
-    " OR old.other IS DISTINCT FROM new.other OR old.quality IS DISTINCT FROM new.quality)"
+    " OR old.json_value IS DISTINCT FROM new.json_value OR old.quality IS DISTINCT FROM new.quality)"
 )
 _DIFFERENT = text(f"SELECT new.number_of_row {_FROM_DIFFERENT} ORDER BY new.number_of_row")
 _REPLACE_DIFFERENT = text(
     f"INSERT INTO history ({_COLUMNS}) SELECT {', '.join(f'new.{name}' for name in COLUMNS)} {_FROM_DIFFERENT}"
-    " ON CONFLICT (datapoint, time) DO UPDATE SET number = excluded.number, whole = excluded.whole,"
-    " other = excluded.other, quality = excluded.quality"
+    " ON CONFLICT (datapoint, time) DO UPDATE SET number = excluded.number, is_integer = excluded.is_integer,"
+    " json_value = excluded.json_value, quality = excluded.quality"
 )
 
 _key = itemgetter(1, 0)  # datapoint, time

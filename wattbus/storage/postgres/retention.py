@@ -10,18 +10,29 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage.engine import Engine
+from wattbus.storage.engine import RETENTION, Engine
 from wattbus.storage.errors import DatabaseAway
-from wattbus.storage.locks import RETENTION
 from wattbus.storage.postgres import timescale
+from wattbus.storage.postgres.size import bytes_in_use
 from wattbus.storage.postgres.timescale import DAY_MS, HISTORY, Hypertable
 from wattbus.storage.records import Removed, Retention
-from wattbus.storage.retention import forget_sessions, remove_few
-from wattbus.storage.value_table import Retainer
+from wattbus.storage.retention import SteppingRetainer, forget_sessions, remove_few
+from wattbus.storage.schema import history
+from wattbus.storage.values import Retainer
 
 log = logging.getLogger(__name__)
 
 FAR_MS = 365 * DAY_MS
+
+
+def history_retainer(engine: Engine) -> Retainer:
+    """Of the table of values and what belongs to it. What was deleted is used again by itself."""
+    plain = SteppingRetainer(engine, (history,), bytes_in_use, leave_it)
+    return TableRetainer(engine, HISTORY, plain)
+
+
+async def leave_it(_: Engine) -> None:
+    """What was deleted is used again."""
 
 
 class TableRetainer:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wattbus.storage import bulk
 from wattbus.storage.records import Written
 from wattbus.storage.schema import history, recent
-from wattbus.storage.value_table import COLUMNS, Row, insert_beside
+from wattbus.storage.values import COLUMNS, Row, insert_beside
 
 ROWS_BEFORE_MERGE = 200_000
 MS_BEFORE_MERGE = 300_000
@@ -28,12 +28,12 @@ GRACE_MS = 10_000  # rows this young stay in recent, so that their late neighbou
 LONG_AGO = -(2**62)
 
 _COLUMNS = ", ".join(COLUMNS)
-_SET = "number = excluded.number, whole = excluded.whole, other = excluded.other, quality = excluded.quality"
+_SET = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in ("time", "datapoint"))
 # 21 and 21.0 are the same number: a sender may write it either way.
-_CHANGED = "number IS NOT excluded.number OR other IS NOT excluded.other OR quality IS NOT excluded.quality"
+_CHANGED = " OR ".join(f"{name} IS NOT excluded.{name}" for name in ("number", "json_value", "quality"))
 _SAME_KEY = "present.time = given.time AND present.datapoint = given.datapoint"
 _DIFFERENT = (
-    f"{_SAME_KEY} AND (present.number IS NOT given.number OR present.other IS NOT given.other"
+    f"{_SAME_KEY} AND (present.number IS NOT given.number OR present.json_value IS NOT given.json_value"
     " OR present.quality IS NOT given.quality)"
 )
 _KEYS = {recent.name: "time, datapoint", history.name: "datapoint, time"}
@@ -83,7 +83,7 @@ class TwoLevelTable:
 
     async def _load_marks(self, connection: AsyncConnection) -> None:
         """Asked in every transaction: another service may have merged the same file."""
-        found = {name: int(value) for name, value in await connection.exec_driver_sql(_MARKS)}
+        found = {row.name: int(row.value) for row in await connection.exec_driver_sql(_MARKS)}
         self._marks = Marks(found.get("watermark", LONG_AGO), found.get("ahead_from"), found.get("ahead_to"))
 
     # -- inserting --------------------------------------------------------------------------------------------------
