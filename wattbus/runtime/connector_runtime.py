@@ -58,7 +58,11 @@ class Runtime:
         self._outbox = self._new_outbox(session, folder / "values")
         self._raw_outbox = self._new_outbox(session, folder / "raw") if settings.send_raw_message_to_db else None
         self._status_publisher = StatusPublisher(
-            self.name, session=session, sequence=lambda: self._outbox.last_sequence, clock=clock
+            self.name,
+            session=session,
+            sequence=lambda: self._outbox.last_sequence,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            clock=clock,
         )
         self._bus = MqttClient(
             settings,
