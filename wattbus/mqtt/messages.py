@@ -221,6 +221,7 @@ class StatusMessage(Message):
     """`${C}/status`, also the Last Will. `instance` tells two processes with one name apart, `host` and `process` where
     each of them is.
 
+    Of a connector alone: `link` is how the link to its device stands (`wattbus.connector.LinkState`).
     Of a history alone: `records` names the connectors whose readings it keeps, [] all of them; `recording` says whether
     its database takes them now.
     """
@@ -234,6 +235,7 @@ class StatusMessage(Message):
     session: str | None = None
     sequence: int | None = None
     detail: str = ""
+    link: str | None = None
     records: list[str] | None = None
     recording: bool | None = None
 

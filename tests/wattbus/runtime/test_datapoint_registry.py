@@ -78,7 +78,7 @@ def test_topics_do_not_depend_on_the_order_of_discovery(keys: list[Identity], ra
         assert datapoint is not None
         found["actuator", datapoint.key] = topic
     assert found == expected
-    described = json.loads(catalogue.descriptions())
+    described = json.loads(catalogue.announcement.descriptions())
     assert {(entry["type"], entry["key"]): entry["topic"] for entry in described} == expected
 
 
@@ -105,7 +105,7 @@ def test_an_actuator_that_is_described_anew_is_the_one_that_is_commanded() -> No
 def test_a_command_that_must_not_be_repeated_is_announced_as_such() -> None:
     catalogue = DatapointRegistry("c")
     catalogue.describe([Datapoint("start", "actuator", repeatable=False), Datapoint("limit", "actuator")])
-    start, limit = json.loads(catalogue.descriptions())
+    start, limit = json.loads(catalogue.announcement.descriptions())
     assert start["repeatable"] is False
     assert "repeatable" not in limit
     assert DatapointDescription.model_validate(limit).repeatable
@@ -163,7 +163,7 @@ def test_a_map_rules_until_it_goes() -> None:
     assert catalogue.topics.actuators == {"t/1", "t/2"}
     catalogue.describe([Datapoint("later"), Datapoint("never")])
     assert catalogue.sensor_topics == {"a": "t/a", "later": "t/later"}
-    described = {entry["key"]: entry["topic"] for entry in json.loads(catalogue.descriptions())}
+    described = {entry["key"]: entry["topic"] for entry in json.loads(catalogue.announcement.descriptions())}
     assert described["b"] == "c/messages/b/value"
     assert described["a"] == "t/a"
     catalogue.choose(None)
