@@ -84,7 +84,9 @@ class Many:
         if self._discovered:
             return []
         return [
-            Datapoint(f"d{device}__{number}", data_format="generic_numeric", expected_interval_s=60, device=f"d{device}")
+            Datapoint(
+                f"d{device}__{number}", data_format="generic_numeric", expected_interval_s=60, device=f"d{device}"
+            )
             for device in range(self.devices)
             for number in range(self.each)
         ]
