@@ -125,7 +125,7 @@ class Commands:
             raise Unavailable("There is no connection to the broker.")
         if connector is None or not connector.is_connector:
             raise Unavailable(f"Nobody has heard of the connector {datapoint.connector}.")
-        if connector.condition(self._clock.now_ms()) == "offline":
+        if self._live.condition(datapoint.connector) == "offline":
             raise Unavailable(f"The connector {datapoint.connector} is offline.")
 
     async def _publish(self, outgoing: Outgoing) -> Published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 from api.datapoints import Datapoint
@@ -91,7 +92,7 @@ class History:
         found: dict[int, StoredValue] = {}
         missing = []
         for datapoint in wanted:
-            value = self._live.state_of(datapoint.topic).value
+            value = self._live.state_of(datapoint).value
             if datapoint.id is None:
                 continue
             if value is not None and _within(value.timestamp_ms, span):
@@ -100,11 +101,19 @@ class History:
                 missing.append(datapoint.id)
         if missing:
             try:
-                found |= await self._database.once(lambda store: store.history.last_values(missing, span))
+                stored = await self._database.once(lambda store: store.history.last_values(missing, span))
+                by_id = {datapoint.id: datapoint for datapoint in wanted}
+                now = span.to_ms is None  # else it is about the past, when nobody knows how its connector was
+                found |= {n: self._judged(by_id[n], value) if now else value for n, value in stored.items()}
             except DatabaseAway:
                 if not found:
                     raise
         return found
+
+    def _judged(self, datapoint: Datapoint, value: StoredValue) -> StoredValue:
+        """The last value in the database as good as its connector: one that nobody hears is not live."""
+        living = self._live.condition(datapoint.connector) in ("online", "degraded") and self._live.on_the_bus
+        return value if living or datapoint.type != "sensor" else replace(value, quality="offline")
 
     async def last_plans(
         self, kind: PlanKind, wanted: Collection[Datapoint], span: Span = ALWAYS
@@ -112,7 +121,7 @@ class History:
         """Id → last setpoint or schedule within `span`, as the broker retains it."""
         found: dict[int, StoredPlan] = {}
         for datapoint in wanted:
-            state = self._live.state_of(datapoint.topic)
+            state = self._live.state_of(datapoint)
             plan = state.setpoint if kind == "setpoint" else state.schedule
             if datapoint.id is not None and plan is not None and _within(plan.timestamp_ms, span):
                 found[datapoint.id] = plan

@@ -11,6 +11,10 @@ class ConfigError(WattbusError):
     """Settings are wrong: one readable line that names the variable and what it expects."""
 
 
+class AddressTaken(ConfigError):  # noqa: N818
+    """Something else listens where this service wants to: another setting is needed, or the other one will go."""
+
+
 class LinkDown(WattbusError):  # noqa: N818 - a state of the world rather than a fault of a program
     """Device or network away; the runtime waits and enters `run()` again, for ever."""
 

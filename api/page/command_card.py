@@ -26,7 +26,7 @@ class CommandCard:
         self._visitor = visitor
         self._datapoint = datapoint
         self._waits_since_ms = 0  # for the outcome of a command that was sent then
-        state = visitor.core.live.state_of(datapoint.topic)
+        state = visitor.core.live.state_of(datapoint)
         start = state.value.value if state.value else datapoint.example_value
         with ui.column().classes("wb-card").props("data-role=command"):
             ui.label("Set a value").classes("wb-title")
@@ -75,7 +75,7 @@ class CommandCard:
         core = self._visitor.core
         self._datapoint = datapoint
         self._controlled.visible = sensor_of(core, datapoint.identity) is not None and controller_runs(core)
-        outcome = core.live.state_of(datapoint.topic).outcome
+        outcome = core.live.state_of(datapoint).outcome
         self._outcome.visible = outcome is not None or bool(self._what.text)
         if outcome is not None and outcome.timestamp >= self._waits_since_ms:
             when = age_text(outcome.timestamp, core.clock.now_ms())

@@ -96,7 +96,7 @@ class DatapointList:
     # -- rows -------------------------------------------------------------------------------------------------------
 
     def _row(self, datapoint: Datapoint) -> dict[str, Any]:
-        value = self._visitor.core.live.state_of(datapoint.topic).value or self._remembered.get(datapoint.id or 0)
+        value = self._visitor.core.live.state_of(datapoint).value or self._remembered.get(datapoint.id or 0)
         kind, word = QUALITIES.get((value.quality if value else None) or "good", ("warn", value and value.quality))
         number = value.value if value and isinstance(value.value, int | float) else None
         return {

@@ -116,6 +116,6 @@ class DatapointView:
         connector = core.live.connectors.get(self._datapoint.connector)
         if connector is None:
             return f"The connector {self._datapoint.connector} has not been heard of since the API started."
-        if connector.condition(core.clock.now_ms()) == "offline":
+        if core.live.condition(connector.name) == "offline":
             return f"The connector {self._datapoint.connector} is offline: values are old, and nothing can be set."
         return ""

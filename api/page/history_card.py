@@ -118,7 +118,7 @@ class HistoryCard:
         """Values that came since, as dense as the others."""
         core, added = self._visitor.core, {}
         for datapoint in self._shown():
-            value = core.live.state_of(datapoint.topic).value
+            value = core.live.state_of(datapoint).value
             if datapoint.topic not in topics or datapoint.topic is None or value is None:
                 continue
             if value.timestamp_ms >= self._last_ms.get(datapoint.topic, 0) + interval_ms(self._range_ms):

@@ -73,7 +73,7 @@ class PairCard:
             self._select.set_options(self._choices(), value=sensor.id if sensor else None)
         self._link.visible = sensor is not None
         if sensor is not None:
-            value = core.live.state_of(sensor.topic).value
+            value = core.live.state_of(sensor).value
             set_text(self._now, f"now {value_text(value.value if value else None, sensor.unit)}")
             if self._link.props.get("href") != f"/view/{sensor.id}":
                 self._link.props["href"] = f"/view/{sensor.id}"

@@ -30,7 +30,7 @@ class PairTile:
         if self.sensor is None:
             return
         core = self._visitor.core
-        value = core.live.state_of(self.sensor.topic).value
+        value = core.live.state_of(self.sensor).value
         set_text(self._value, value_text(value.value if value else None, self.sensor.unit))
         preview = preview_of(core, self._actuator.topic)
         if preview is None:

@@ -49,8 +49,7 @@ def controller_runs(core: Core) -> bool:
     names = {CONTROLLER, *core.live.previews}
     for known in core.control.controllers:
         names |= {known.name, known.topic.partition("/")[0]}
-    services = [core.live.connectors[name] for name in names if name in core.live.connectors]
-    return any(service.status is not None and service.status.state != "offline" for service in services)
+    return any(core.live.condition(name) in ("online", "degraded") for name in names)
 
 
 async def control_by(core: Core, actuator: Identity, sensor: Identity) -> None:

@@ -135,7 +135,7 @@ class PlanCard:
         """Newer values of sensor and actuator."""
         added: dict[str, list[Point]] = {}
         for name, datapoint in (("sensor", self._sensor), ("sent", self._actuator)):
-            value = self._visitor.core.live.state_of(datapoint.topic).value if datapoint else None
+            value = self._visitor.core.live.state_of(datapoint).value
             if datapoint is None or datapoint.topic not in topics or value is None:
                 continue
             points = self._points[name]
@@ -167,7 +167,7 @@ class PlanCard:
 
     def _likely(self) -> object:
         """A value to begin with: the last one, the sensor's, or the example."""
-        state = self._visitor.core.live.state_of(self._actuator.topic)
+        state = self._visitor.core.live.state_of(self._actuator)
         return state.value.value if state.value else self._actuator.example_value
 
     def _toggle_picking(self) -> None:

@@ -70,7 +70,7 @@ class PlanEditor(Generic[Draft]):
 
     def look(self) -> None:
         """Take over what is new on the bus, unless somebody is editing."""
-        state = self._visitor.core.live.state_of(self._datapoint.topic)
+        state = self._visitor.core.live.state_of(self._datapoint)
         plan = state.setpoint if self._kind == "setpoint" else state.schedule
         items = plan.items if plan else []
         if items == self._known:

@@ -33,7 +33,7 @@ class ValueCard:
 
     def look(self, datapoint: Datapoint) -> None:
         core = self._visitor.core
-        value = core.live.state_of(datapoint.topic).value or self._remembered
+        value = core.live.state_of(datapoint).value or self._remembered
         now_ms = core.clock.now_ms()
         set_text(self._title, "Value" if datapoint.type == "sensor" else "Last command")
         set_text(self._value, value_text(value.value, datapoint.unit) if value else "–")

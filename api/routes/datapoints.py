@@ -165,7 +165,7 @@ def _wanted(core: Core, wanted_ids: str | None) -> Collection[Datapoint]:
 async def one_datapoint(core: CoreOf, datapoint_id: int) -> Response:
     """One datapoint, with the last of everything in `last`."""
     found = await core.directory.by_id(datapoint_id)
-    last: JsonValue = state_json(core.live.state_of(found.topic))
+    last: JsonValue = state_json(core.live.state_of(found))
     return Json({**datapoint_json(found), "last": last})
 
 

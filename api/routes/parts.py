@@ -11,6 +11,7 @@ from api.core import Core
 from api.datapoints import Datapoint
 from api.live import ConnectorState, DatapointState
 from wattbus.jsontext import JsonValue
+from wattbus.service.effective_quality import ConnectorLife
 from wattbus.storage import StoredPlan, StoredValue
 from wattbus.storage.records import PlanKind
 
@@ -67,14 +68,16 @@ def state_json(state: DatapointState) -> dict[str, JsonValue]:
 
 def connector_json(core: Core, name: str, state: ConnectorState | None) -> JsonValue:
     """How a connector is; of those that only the database remembers, little is known."""
-    state = state or ConnectorState(name)
+    state = state or ConnectorState(name, ConnectorLife(core.clock.monotonic()))
+    life = state.life.judged(core.clock.monotonic())
     now_ms = core.clock.now_ms()
     heard_ms = state.last_heard_ms
     status, heartbeat = state.status, state.heartbeat
     return {
         "name": name,
-        "state": state.condition(now_ms),
-        "detail": status.detail if status else "",
+        "state": life.state,
+        "detail": life.reason,
+        "conditions": [condition.model_dump() for condition in status.conditions] if status else [],
         "version": status.version if status else "",
         "last_heard_timestamp": heard_ms,
         "age_s": None if heard_ms is None else max(0, now_ms - heard_ms) / 1000,

@@ -146,7 +146,7 @@ class Session:
         return {
             "type": "snapshot",
             "datapoints": [
-                {**_named(found), **state_json(core.live.state_of(found.topic))}
+                {**_named(found), **state_json(core.live.state_of(found))}
                 for found in datapoints
                 if wanted.takes(found)
             ],
@@ -162,7 +162,7 @@ class Session:
         if change.kind in OF_DATAPOINTS:
             datapoint = core.directory.datapoints.by_topic.get(subject)
             named = _named(datapoint) if datapoint else {}
-            return {"kind": change.kind, **named, change.kind: state_json(core.live.state_of(subject))[change.kind]}
+            return {"kind": change.kind, **named, change.kind: state_json(core.live.state_of(datapoint))[change.kind]}
         if change.kind == "connector":
             return {"kind": "connector", "connector": connector_json(core, subject, core.live.connectors.get(subject))}
         if change.kind == "logs":

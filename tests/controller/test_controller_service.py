@@ -67,7 +67,9 @@ async def test_t1_t2_exactly_the_topics_of_the_pairs_are_subscribed(controller: 
     assert "plain/messages/2/value" not in before
     await controlled(building, (3, 4))
     names = ("3/value", "4/setpoint", "4/schedule", "4/result")
-    expected = {f"plain/messages/{name}" for name in names} | {"plain/status", "plain/datapoints", PAIRS_TOPIC}
+    expected = {f"plain/messages/{name}" for name in names} | {
+        *("plain/status", "plain/heartbeat", "plain/datapoints", PAIRS_TOPIC)
+    }
     assert set(controller._bus._subscriptions) == expected
     await building.schedule(2, plan(None, None, 2))
     await building.schedule(4, plan(None, None, 4))

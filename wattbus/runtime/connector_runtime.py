@@ -59,7 +59,11 @@ class Runtime:
         self._outbox = self._new_outbox(session, folder / "values")
         self._raw_outbox = self._new_outbox(session, folder / "raw") if settings.send_raw_message_to_db else None
         self._status_publisher = StatusPublisher(
-            self.name, session=session, sequence=lambda: self._outbox.last_sequence, clock=clock
+            self.name,
+            session=session,
+            sequence=lambda: self._outbox.last_sequence,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            clock=clock,
         )
         self._bus = MqttClient(
             settings,
@@ -105,6 +109,7 @@ class Runtime:
             emit=self._pipeline.emit,
             announce=self._describe,
             events=self,
+            conditions=self._status_publisher.conditions,
             shortest_interval_s=lambda: self._registry.shortest_interval_s,
             permit=self._status_publisher.name_lock,
         )

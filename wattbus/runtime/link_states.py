@@ -5,27 +5,25 @@ Without time and without tasks: the supervisor says what happened.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from wattbus.connector import LinkState
+from wattbus.service.conditions import Conditions
 
-log = logging.getLogger(__name__)
-
+CONDITION = "link"
 NO_ANSWER_YET = "connecting: no answer yet"
 NO_VALUE_YET = "connected: no value has come yet"
 ONLY_NO_VALUES = "it answers, but no values come"
 SHORT_LIVES_FORGIVEN = 2
 LONGEST_REASON = 500  # characters: it goes into the status, which is retained
 
-_AWAY = (LinkState.SILENT, LinkState.DOWN)
-
 
 class LinkStates:
     """`state`, and in `reason` what stands against it ("" when nothing does).
 
-    One outage is one line in the log when it begins and one when it ends, however often the link is tried between and
-    whatever the reason changes to: `reason` is always the one that holds now. `changed` is called when either changed.
+    `changed` is called when either changed. An outage is one condition, from the first failure until the link is well
+    again, however often it is tried between and whatever its cause changes to: so the log has one line when it begins
+    and one when it ends, and the status the reason that holds now.
 
     `value_is_due` says whether a value is expected soon after connecting. Where none is (a meter that speaks once an
     hour, a port that devices connect to), a link that is connected works well.
@@ -34,12 +32,12 @@ class LinkStates:
     answers and breaks at once would come and go with every attempt.
     """
 
-    def __init__(self, changed: Callable[[], None], value_is_due: Callable[[], bool]) -> None:
+    def __init__(self, conditions: Conditions, changed: Callable[[], None], value_is_due: Callable[[], bool]) -> None:
         self.state = LinkState.CONNECTING
         self.reason = NO_ANSWER_YET
+        self._conditions = conditions
         self._changed = changed
         self._value_is_due = value_is_due
-        self._outage_was_logged = False
         self._short_lives = 0  # in a row
         # of this attempt:
         self._has_answered = False
@@ -51,6 +49,11 @@ class LinkStates:
     def is_well(self) -> bool:
         """Whether the link does what it should: values come, or it is connected and none is due."""
         return self.state is LinkState.UP or (self.state is LinkState.CONNECTED and not self.reason)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether there is an outage now: what has not been tried to the end yet is none."""
+        return self._conditions.get(CONDITION) is not None
 
     # -- what happens -----------------------------------------------------------------------------------------------
 
@@ -82,15 +85,15 @@ class LinkStates:
             self._has_settled, self._short_lives = True, 0
             self.judge()
 
-    def left(self, state: LinkState, reason: str, *, quietly: bool = False) -> None:
-        """The attempt has ended: `state` is SILENT or DOWN. `quietly`: somebody else has logged why."""
+    def left(self, state: LinkState, reason: str) -> None:
+        """The attempt has ended: `state` is SILENT or DOWN."""
         if self._has_answered and not self._has_settled:
             self._short_lives += 1
-        self._set(state, reason, quietly)
+        self._set(state, reason)
 
     def given_up(self, reason: str) -> None:
-        """The attempt has ended, and not because of the link; somebody else has logged why."""
-        self._set(LinkState.DOWN, reason, quietly=True)
+        """The attempt has ended, and not because of the link: that is no outage."""
+        self._set(LinkState.DOWN, reason, is_outage=False)
 
     def judge(self) -> None:
         """Find the state anew; to be called when what is due may have changed, too."""
@@ -106,14 +109,12 @@ class LinkStates:
         elif nonsense:
             self._set(self.state, nonsense)
 
-    def _set(self, state: LinkState, reason: str, quietly: bool = False) -> None:
+    def _set(self, state: LinkState, reason: str, *, is_outage: bool = True) -> None:
         before = self.state, self.reason
         self.state, self.reason = state, reason[:LONGEST_REASON]
-        if self.is_well and self._outage_was_logged:
-            log.info("the link is up again")
-            self._outage_was_logged = False
-        elif state in _AWAY and not quietly and not self._outage_was_logged:
-            log.warning("the link is down: %s", reason)
-            self._outage_was_logged = True
+        if self.is_well or not is_outage:
+            self._conditions.end(CONDITION)
+        elif self.has_failed or state in (LinkState.SILENT, LinkState.DOWN):
+            self._conditions.hold(CONDITION, self.reason)
         if before != (self.state, self.reason):
             self._changed()

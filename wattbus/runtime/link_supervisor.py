@@ -16,6 +16,7 @@ from wattbus.mqtt.messages import State
 from wattbus.retry import Backoff
 from wattbus.runtime.devices_away import DevicesAway
 from wattbus.runtime.link_states import LinkStates
+from wattbus.service.conditions import Conditions
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class LinkEvents(Protocol):
 class LinkSupervisor:
     """The connector's side of the world. It is the `Link` that the connector gets.
 
-    `emit` publishes and decodes a raw message. `shortest_interval_s` is the expected interval (s) of the most frequent
+    `emit` publishes and decodes a raw message. An outage is one of the service's `conditions`. `shortest_interval_s` is the expected interval (s) of the most frequent
     sensor, None when nothing is expected of any.
     """
 
@@ -74,6 +75,7 @@ class LinkSupervisor:
         emit: Callable[[JsonValue, int | None], Decoded],
         announce: Callable[[Iterable[Datapoint]], None],
         events: LinkEvents,
+        conditions: Conditions,
         shortest_interval_s: Callable[[], float | None],
         permit: Permit | None = None,
         backoff: Backoff | None = None,
@@ -90,7 +92,7 @@ class LinkSupervisor:
         self._shortest_interval_s = shortest_interval_s
         self._permit = permit
         self._backoff = backoff or Backoff()
-        self._states = LinkStates(events.link_changed, self._a_value_is_due)
+        self._states = LinkStates(conditions, events.link_changed, self._a_value_is_due)
         self._entered_at = clock.monotonic()
         self._connected_at: float | None = None  # in this attempt
         self._quiet_since: float | None = None  # the last value, or the first answer after an outage
@@ -152,9 +154,9 @@ class LinkSupervisor:
 
     @property
     def detail(self) -> str:
-        """What the status says of the link: bounded, however many devices are away."""
-        if self.link_state in (LinkState.DOWN, LinkState.SILENT):
-            return self.fault  # that nobody behind it is heard has this reason now
+        """What the status says beside the conditions, bounded however many devices are away."""
+        if self._states.has_failed:
+            return ""  # that nobody behind it is heard has the condition's cause now
         return self.devices_away.summary or self.fault
 
     @property
@@ -188,15 +190,15 @@ class LinkSupervisor:
                 metrics.BUGS.labels(self._name, "run").inc()
                 log.exception("the connector failed; this is a bug, it is started again")
                 self.failing = True
-                self._left(LinkState.DOWN, f"a bug in the connector: {type(error).__name__}: {error}", quietly=True)
+                self._left(LinkState.DOWN, f"a bug in the connector: {type(error).__name__}: {error}")
             await self._clock.sleep(self._backoff.next_s())
             self.failing = False
 
-    def _left(self, state: LinkState, reason: str, *, quietly: bool = False) -> None:
+    def _left(self, state: LinkState, reason: str) -> None:
         self._note_settled()
         if state is LinkState.DOWN:
             self._quiet_since = None  # that nothing came has another reason now
-        self._states.left(state, reason, quietly=quietly)
+        self._states.left(state, reason)
         self._events.link_left()
 
     async def _enter(self) -> None:

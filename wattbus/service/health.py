@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 
 from aiohttp import web
 
 from wattbus import metrics
-from wattbus.errors import ConfigError
+from wattbus.errors import AddressTaken, ConfigError
 from wattbus.jsontext import JsonValue
 
 # A check returns why it is not well, or "" when it is.
@@ -112,13 +113,17 @@ class HealthServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
 
     async def start(self) -> int:
-        """Listen; the port (the one chosen, if it was 0). Raises ConfigError when the port is taken."""
+        """Listen; the port (the one chosen, if it was 0).
+
+        Raises AddressTaken when something else listens there, ConfigError when it cannot be.
+        """
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         try:
             await site.start()
         except OSError as error:
-            raise ConfigError(f"HTTP_PORT: cannot listen on {self._host}:{self._port}: {error.strerror}") from None
+            kind = AddressTaken if error.errno == errno.EADDRINUSE else ConfigError
+            raise kind(f"HTTP_PORT: cannot listen on {self._host}:{self._port}: {error.strerror}") from None
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:

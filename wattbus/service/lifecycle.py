@@ -85,6 +85,7 @@ async def on_the_bus(bus: MqttClient, status_publisher: StatusPublisher) -> Asyn
     metrics.MQTT_CONNECTED.labels(service).set_function(lambda: float(bus.connected))
     metrics.MQTT_CONNECTS.labels(service).set_function(lambda: float(bus.counters.connects))
     health.of(service).ready("broker", lambda: "" if bus.connected else "no connection to the broker")
+    health.of(service).ready("conditions", status_publisher.conditions.not_ready)
     health.of(service).ready("name", lambda: status_publisher.name_lock.fault if status_publisher.name_lock else "")
     health.of(service).stuck("untaken messages", lambda: _untaken(bus, status_publisher))
     publisher = LogPublisher(service, bus)

@@ -16,6 +16,7 @@ from wattbus.mqtt import topics
 from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
 from wattbus.mqtt.messages import BadMessage, State, StatusMessage, WhoMessage, parse
 from wattbus.retry import Backoff
+from wattbus.service.conditions import Conditions
 from wattbus.service.name_lock import NameLock, whereabouts
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ class StatusPublisher:
     """What a service says of itself.
 
     `sequence` is asked for the last number given to a reading, by connectors. `records` is what a history keeps
-    ([]: of all connectors); others have None.
+    ([]: of all connectors); others have None. `heartbeat_seconds` is the time between its heartbeats, None: it sends
+    none. `conditions` is what is not well; while something is, the service counts as degraded.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class StatusPublisher:
         session: str | None = None,
         sequence: Callable[[], int] | None = None,
         records: Sequence[str] | None = None,
+        heartbeat_seconds: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.service = service
@@ -47,7 +50,6 @@ class StatusPublisher:
         self._state: State = "online"
         self._detail = ""
         self._link: str | None = None
-        self._faults: dict[str, str] = {}
         self._session = session
         self._sequence = sequence
         self._records = records
@@ -56,6 +58,8 @@ class StatusPublisher:
         self._bus: MqttClient | None = None
         self._usual_backoff: Backoff | None = None
         self._changed = asyncio.Event()
+        self.conditions = Conditions(service, self._changed.set, clock)
+        self._heartbeat_seconds = heartbeat_seconds
         self._gone = False
         self._twin_told = False
         self._asker_told = False
@@ -64,11 +68,11 @@ class StatusPublisher:
 
     @property
     def state(self) -> State:
-        return "degraded" if self._state == "online" and self._faults else self._state
+        return "degraded" if self._state == "online" and self.conditions else self._state
 
     @property
     def detail(self) -> str:
-        return "; ".join(filter(None, (*self._faults.values(), self._detail)))
+        return "; ".join(filter(None, (*self.conditions.texts(), self._detail)))
 
     @property
     def works(self) -> bool:
@@ -81,15 +85,12 @@ class StatusPublisher:
             self._state, self._detail, self._link = state, detail, link
             self._changed.set()
 
-    def report_fault(self, about: str, fault: str) -> None:
-        """Something is wrong beside the state: the service counts as degraded until `fault` is ""."""
-        if fault == self._faults.get(about, ""):
-            return
+    def report_fault(self, about: str, fault: str, *, ready: bool = True) -> None:
+        """Hold the condition `about` for the reason `fault`; "" ends it. `ready` false: the job cannot be done."""
         if fault:
-            self._faults[about] = fault
+            self.conditions.hold(about, fault, ready=ready)
         else:
-            del self._faults[about]
-        self._changed.set()
+            self.conditions.end(about)
 
     def _message(self, state: State, detail: str, sequence: int | None = None) -> Outgoing:
         message = StatusMessage(
@@ -105,6 +106,10 @@ class StatusPublisher:
         )
         if self._link is not None and state != "offline":
             message = message.model_copy(update={"link": self._link})
+        if self.conditions and state != "offline":
+            message = message.model_copy(update={"conditions": self.conditions.messages()})
+        if self._heartbeat_seconds is not None:
+            message = message.model_copy(update={"heartbeat_seconds": self._heartbeat_seconds})
         if self._records is not None:
             recording = self.works and state != "offline"
             message = message.model_copy(update={"records": list(self._records), "recording": recording})

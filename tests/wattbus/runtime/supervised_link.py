@@ -14,8 +14,9 @@ from tests.support.connector import ScriptedConnector
 from wattbus.jsontext import JsonValue
 from wattbus.retry import Backoff
 from wattbus.runtime.link_supervisor import Decoded, LinkSupervisor
+from wattbus.service.conditions import Conditions
 
-MESSAGES_OF = ("wattbus.runtime.link_states", "wattbus.runtime.devices_away")
+MESSAGES_OF = ("wattbus.service.conditions", "wattbus.runtime.devices_away")
 
 
 class ScriptedPermit:
@@ -53,6 +54,7 @@ class Supervised:
         self.states: list[tuple[str, str]] = []  # state of the service and detail, at each change
         self.links: list[str] = []  # the link's states, one after another
         self.left = 0
+        self.conditions = Conditions("c", clock=self.clock)
         self.devices_left: list[str] = []
         self.supervisor = LinkSupervisor(
             "c",
@@ -61,6 +63,7 @@ class Supervised:
             emit=self._decode,
             announce=lambda _: None,
             events=self,
+            conditions=self.conditions,
             shortest_interval_s=lambda: self.shortest_interval_s,
             permit=permit,
             backoff=Backoff(),
@@ -71,7 +74,7 @@ class Supervised:
         return Decoded(0, "it has no checksum") if raw == "nonsense" else Decoded(raw if isinstance(raw, int) else 1)
 
     def link_changed(self) -> None:
-        self.states.append((self.supervisor.state, self.supervisor.detail))
+        self.states.append(self.now)
         if self.links[-1:] != [self.supervisor.link_state.value]:
             self.links.append(self.supervisor.link_state.value)
 
@@ -83,7 +86,8 @@ class Supervised:
 
     @property
     def now(self) -> tuple[str, str]:
-        return self.supervisor.state, self.supervisor.detail
+        """State of the service and detail, as its status has them."""
+        return self.supervisor.state, "; ".join(filter(None, (*self.conditions.texts(), self.supervisor.detail)))
 
     async def passes(self, seconds: float) -> None:
         await self.clock.advance(seconds)
@@ -115,8 +119,9 @@ async def supervised(
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged about the link and its devices."""
-    return [record.getMessage() for record in caplog.records if record.name in MESSAGES_OF]
+    """What was logged about the link and its devices, without cures and times."""
+    said = [record.getMessage() for record in caplog.records if record.name in MESSAGES_OF]
+    return [line.partition(". Is the device")[0].partition(" after ")[0] for line in said]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ async def test_a_link_that_goes_is_entered_again(log: pytest.LogCaptureFixture) 
             await link.passes(60)
         assert link.connector.entered == 6
         assert link.emitted == ["hello", *["back"] * 5]
-    assert lines(log) == ["the link is down: no answer", "the link is up again"] * 5
+    assert lines(log) == ["link: no answer", "link: over"] * 5
 
 
 async def test_attempts_that_fail_at_once_get_rarer(log: pytest.LogCaptureFixture) -> None:
@@ -45,7 +45,7 @@ async def test_attempts_that_fail_at_once_get_rarer(log: pytest.LogCaptureFixtur
         assert link.now == ("degraded", "no route"), "it runs now, and nobody has answered yet"
         await link.hears("back")
         assert link.states == [("degraded", "no route"), ("online", "")]
-    assert lines(log) == ["the link is down: no route", "the link is up again"]
+    assert lines(log) == ["link: no route", "link: over"]
 
 
 async def test_a_link_that_speaks_and_breaks_at_once_is_no_hot_loop() -> None:
@@ -62,12 +62,12 @@ async def test_a_bug_is_counted_and_run_is_started_again(caplog: pytest.LogCaptu
     async with supervised() as link:
         await link.hears(ZeroDivisionError("oops"))
         assert link.supervisor.failing, "no heartbeat now"
-        assert link.supervisor.detail == "a bug in the connector: ZeroDivisionError: oops"
+        assert link.now[1] == "a bug in the connector: ZeroDivisionError: oops"
         await link.passes(2)
         assert not link.supervisor.failing
         assert link.connector.entered == 2
         await link.hears(None)  # run() returns
-        assert "ended without being told to" in link.supervisor.detail
+        assert "ended without being told to" in link.now[1]
         await link.passes(60)
         link.connector.tell(asyncio.CancelledError())  # something inside was cancelled
         await link.passes(60)
@@ -88,7 +88,7 @@ async def test_a_bug_is_counted_and_run_is_started_again(caplog: pytest.LogCaptu
 async def test_of_several_failures_the_worst_counts(error: Exception, detail: str) -> None:
     async with supervised() as link:
         await link.hears(error)
-        assert link.supervisor.detail == detail
+        assert link.now[1] == detail
 
 
 async def test_wrong_settings_end_it() -> None:

@@ -38,7 +38,7 @@ async def test_an_address_that_swallows_packets_is_never_up(log: pytest.LogCaptu
         assert link.states == [("degraded", "no answer within 10 s")]
         assert link.links == ["down"]
         assert 45 <= link.connector.entered <= 95, "every 40 to 70 s"
-    assert lines(log) == ["the link is down: no answer within 10 s"]
+    assert lines(log) == ["link: no answer within 10 s"]
 
 
 async def test_a_device_that_accepts_and_never_answers_is_never_up(log: pytest.LogCaptureFixture) -> None:
@@ -47,7 +47,7 @@ async def test_a_device_that_accepts_and_never_answers_is_never_up(log: pytest.L
         await link.passes(3600)
         assert link.states == [("degraded", "no answer within 60 s")]
         assert link.connector.entered <= 45
-    assert lines(log) == ["the link is down: no answer within 60 s"]
+    assert lines(log) == ["link: no answer within 60 s"]
 
 
 async def test_where_nothing_is_due_an_answer_is_enough() -> None:
@@ -139,12 +139,12 @@ async def test_a_link_that_stays_silent_is_logged_once(log: pytest.LogCaptureFix
         await link.hears("hello")
         await link.passes(3600)
         assert link.connector.entered > 20, "it is entered again and again"
-        assert lines(log) == ["the link is down: silent for 61 s"]
+        assert lines(log) == ["link: silent for 61 s"]
         assert link.links == ["up", "silent", "down"], "and nobody answers any more"
         await link.hears("back")
         await link.passes(60)
         assert link.now == ("online", "")
-    assert lines(log)[1:] == ["the link is up again"]
+    assert lines(log)[1:] == ["link: over"]
 
 
 async def test_a_device_that_answers_and_gives_no_values_stays_silent(log: pytest.LogCaptureFixture) -> None:
@@ -163,7 +163,7 @@ async def test_a_device_that_answers_and_gives_no_values_stays_silent(log: pytes
         assert link.links == ["down", "connected", "silent"]
         assert link.states[-1][1].startswith(("silent for 3", "it answers, but no values come"))
         assert link.connector.entered > 40, "the pause begins anew: it did answer"
-    assert lines(log) == ["the link is down: entered again"]
+    assert lines(log) == ["link: entered again"]
 
 
 async def test_silence_that_the_connector_found_ends_when_something_is_heard(log: pytest.LogCaptureFixture) -> None:
@@ -180,8 +180,8 @@ async def test_silence_that_the_connector_found_ends_when_something_is_heard(log
         await link.answers()
         assert link.now == ("online", "")
     assert lines(log) == [
-        "the link is down: the stick is silent for 900 s; it is opened again",
-        "the link is up again",
+        "link: the stick is silent for 900 s; it is opened again",
+        "link: over",
     ]
 
 
@@ -197,7 +197,7 @@ async def test_the_reason_that_holds_now_is_in_the_status(log: pytest.LogCapture
             await link.passes(120)
         told = [detail for _, detail in link.states[1:]]
         assert told == ["connection lost", "connection refused", "no route to host"]
-    assert lines(log) == ["the link is down: connection lost"]
+    assert lines(log) == ["link: connection lost"]
 
 
 async def test_a_device_that_answers_and_breaks_at_once_does_not_come_and_go(log: pytest.LogCaptureFixture) -> None:
@@ -233,7 +233,7 @@ async def test_it_is_up_again_when_it_has_stood_for_a_while(log: pytest.LogCaptu
         await link.passes(2)
         await link.hears("hello")
         assert link.now == ("online", ""), "after an outage of a link that stood it is, at once"
-    assert lines(log) == ["the link is up again", "the link is down: reset by peer", "the link is up again"]
+    assert lines(log) == ["link: over", "link: reset by peer", "link: over"]
 
 
 async def test_only_a_link_that_stood_starts_the_backoff_anew() -> None:
