@@ -62,8 +62,8 @@ class LinkEvents(Protocol):
 class LinkSupervisor:
     """The connector's side of the world. It is the `Link` that the connector gets.
 
-    `emit` publishes and decodes a raw message. An outage is one of the service's `conditions`. `shortest_interval_s` is the expected interval (s) of the most frequent
-    sensor, None when nothing is expected of any.
+    `emit` publishes and decodes a raw message. An outage is one of the service's `conditions`. `shortest_interval_s` is
+    the expected interval (s) of the most frequent sensor, None when nothing is expected of any.
     """
 
     def __init__(
