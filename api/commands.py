@@ -14,8 +14,9 @@ from api.live import Live
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.mqtt.client import MqttClient, Outgoing, Published
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import Outcome, ResultMessage
+from wattbus.mqtt.packets import Outgoing, Published
 from wattbus.storage.records import PlanKind
 
 PUBACK_S = 5.0  # a broker that takes longer than this counts as away

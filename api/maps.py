@@ -15,8 +15,9 @@ from api.live import ConnectorState, Live
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import DatapointMap
+from wattbus.mqtt.packets import Outgoing
 from wattbus.storage import DatabaseAway
 
 log = logging.getLogger(__name__)

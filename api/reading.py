@@ -13,7 +13,6 @@ from api.validation import is_topic
 from wattbus import metrics
 from wattbus.clock import Clock
 from wattbus.jsontext import JsonValue, loads
-from wattbus.mqtt.client import IncomingMessage
 from wattbus.mqtt.messages import (
     AvailableDatapoints,
     BadMessage,
@@ -29,6 +28,7 @@ from wattbus.mqtt.messages import (
     ValueMessage,
     parse,
 )
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.storage import StoredPlan, StoredValue
 
 log = logging.getLogger(__name__)

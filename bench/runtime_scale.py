@@ -22,8 +22,9 @@ from pathlib import Path
 
 from wattbus.connector import Datapoint, Link, Reading, Scalar
 from wattbus.jsontext import JsonValue
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.runtime.connector_runtime import Runtime
 from wattbus.settings import BrokerSettings, ConnectorSettings, load
 

@@ -21,8 +21,9 @@ from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, ValueMessage
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.service import health
 from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
@@ -271,12 +272,10 @@ class Controller:
         actuator.reached(published.reached_nobody, self._clock.monotonic())
 
     def _note_refused(self, actuator: Actuator, error: PublishError) -> None:
+        """The status and the log say it already (`publishing refused`)."""
         if actuator.sending:
             OUTCOMES.labels(self.name, "refused").inc()
             actuator.refused(error.reason, self._clock.monotonic())
-        if self._bad["refused"] % 100 == 0:
-            log.error("a command or its decision cannot be sent: %s", error)
-        self._bad["refused"] += 1
 
     def _preview(self, topic: str) -> dict[str, JsonValue] | None:
         actuator = self.control.actuators.get(topic)

@@ -16,7 +16,8 @@ from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.recording.batches import BatchConsumer
 from wattbus.recording.database_session import Database
 from wattbus.recording.retention_job import Retaining, Subject

@@ -11,8 +11,9 @@ from raw_db.settings import Settings
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.mqtt.topics import match
 from wattbus.recording.batches import BatchConsumer
 from wattbus.recording.database_session import Database

@@ -26,7 +26,8 @@ from wattbus import metrics
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError, StopAsked
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from tests.api.conftest import Api, eventually, now_ms
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.mqtt import PlainClient
 from wattbus.jsontext import dumps
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.settings import BrokerSettings
 from wattbus.storage import StoredPlan, StoredValue
 

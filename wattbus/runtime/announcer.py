@@ -11,8 +11,9 @@ from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import loads
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.runtime.datapoint_registry import DatapointRegistry, Topics
 from wattbus.runtime.state_topics import StateTopics
 

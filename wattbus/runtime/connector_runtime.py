@@ -14,8 +14,9 @@ from wattbus.connector import Accompanied, Connector, Datapoint
 from wattbus.errors import reason_to_end
 from wattbus.jsontext import JsonValue
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, DatapointMap, Heartbeat, Receipt, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.runtime.announcer import Announcer
 from wattbus.runtime.command_executor import CommandExecutor
 from wattbus.runtime.datapoint_registry import DatapointRegistry
