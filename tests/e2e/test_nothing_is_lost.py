@@ -146,7 +146,7 @@ async def test_a_device_that_is_half_open_then_gone_then_back(tmp_path: Path) ->
             afterwards = house.counters()[before:]
             rest = afterwards[afterwards.index(1) :]
             assert rest == list(range(1, len(rest) + 1))
-            assert house.connector.alive and house.connector.log.count("the link is down") <= 2, house.tell()
+            assert house.connector.alive and house.connector.log.count("link: over after") <= 2, house.tell()
 
 
 async def test_an_unparseable_payload_on_every_subscribed_topic(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class StatusPublisher:
         self.name_lock: NameLock | None = None
         self._state: State = "online"
         self._detail = ""
+        self._link: str | None = None
         self._session = session
         self._sequence = sequence
         self._records = records
@@ -79,10 +80,10 @@ class StatusPublisher:
         """Whether the service does its job, whatever there is to complain of."""
         return self._state == "online"
 
-    def set(self, state: State, detail: str = "") -> None:
-        """Change the state; `run()` tells it."""
-        if (state, detail) != (self._state, self._detail):
-            self._state, self._detail = state, detail
+    def set(self, state: State, detail: str = "", link: str | None = None) -> None:
+        """Change the state; `run()` publishes it. `link` is how the link to the device stands, of connectors."""
+        if (state, detail, link) != (self._state, self._detail, self._link):
+            self._state, self._detail, self._link = state, detail, link
             self._changed.set()
 
     def report_fault(self, about: str, fault: str, *, ready: bool = True) -> None:
@@ -104,6 +105,8 @@ class StatusPublisher:
             sequence=sequence,
             detail=detail,
         )
+        if self._link is not None and state != "offline":
+            message = message.model_copy(update={"link": self._link})
         if self.conditions and state != "offline":
             message = message.model_copy(update={"conditions": self.conditions.messages()})
         if self._heartbeat_seconds is not None:
