@@ -183,8 +183,8 @@ class LinkSupervisor:
             except ConfigError:
                 raise
             except _Withdrawn as error:
-                self._states.given_up(str(error))
                 self._events.link_left()
+                self._states.given_up(str(error))
                 continue
             except Exception as error:
                 metrics.BUGS.labels(self._name, "run").inc()
@@ -198,8 +198,8 @@ class LinkSupervisor:
         self._note_settled()
         if state is LinkState.DOWN:
             self._quiet_since = None  # that nothing came has another reason now
+        self._events.link_left()  # values turn offline before the status says why
         self._states.left(state, reason)
-        self._events.link_left()
 
     async def _enter(self) -> None:
         self._entered_at, self._connected_at, self._nonsense = self._clock.monotonic(), None, ""
