@@ -15,7 +15,7 @@ from controller.pairs import Pair, PairDirectory, merged, pairs_in
 from controller.reports import Previews, decision_message, decisions_topic, preview_message, wake_or_pause
 from controller.settings import Settings
 from controller.state_file import StateFile
-from controller.subscriptions import Subscriptions
+from controller.subscriptions import PairSubscriptions
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
@@ -63,7 +63,7 @@ class Controller:
         self._told: list[Pair] = []  # by the API
         self._wake = asyncio.Event()
         announcements = [topics.datapoints(name) for name in self._directory.connectors]
-        self._subscriptions = Subscriptions(
+        self._subscriptions = PairSubscriptions(
             self._bus,
             self._status_publisher,
             clock,

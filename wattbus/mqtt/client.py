@@ -17,7 +17,7 @@ from paho.mqtt.client import MQTTMessage
 
 from wattbus.cancellation import raise_if_cancelled
 from wattbus.errors import BrokerAway, BrokerRefuses, ConfigError, PublishError
-from wattbus.mqtt.connection import KEEPALIVE_S, Handshake, Listener, connection, outcome, tls_context
+from wattbus.mqtt.connection import KEEPALIVE_S, ConnectionListener, Handshake, connection, outcome, tls_context
 from wattbus.mqtt.packets import ClientCounters, IncomingMessage, Outgoing, Published, Watcher
 from wattbus.mqtt.publishing import Publisher
 from wattbus.mqtt.receiving import Receiver
@@ -169,7 +169,7 @@ class MqttClient:
 
     @contextlib.asynccontextmanager
     async def _connection_to_broker(self) -> AsyncIterator[asyncio.Future[str]]:
-        listener = Listener(self._accepted, self._received, self._publisher.confirmed)
+        listener = ConnectionListener(self._accepted, self._received, self._publisher.confirmed)
         try:
             async with connection(
                 self._settings,

@@ -41,7 +41,7 @@ class Handshake:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ConnectionListener:
     """Who hears of what happens on the connection, in the loop's thread.
 
     `accepted` comes before the first message: a broker that has kept the session sends at once what waited.
@@ -70,7 +70,7 @@ async def connection(
     will: Outgoing | None,
     session_expiry_s: int,
     receive_maximum: int,
-    listener: Listener,
+    listener: ConnectionListener,
 ) -> AsyncIterator[tuple[aiomqtt.Client, asyncio.Future[str]]]:
     """A connection; the future is resolved with the reason when it is lost. Raises BrokerAway, aiomqtt.MqttError."""
     disconnected: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -126,7 +126,7 @@ def _client(
     return client
 
 
-def _listen(client: aiomqtt.Client, listener: Listener, disconnected: asyncio.Future[str]) -> None:
+def _listen(client: aiomqtt.Client, listener: ConnectionListener, disconnected: asyncio.Future[str]) -> None:
     paho: PahoClient = client._client
     connected_hook, disconnected_hook = client._on_connect, client._on_disconnect
 
