@@ -22,7 +22,7 @@ from connectors.socket.settings import Settings as SocketSettings
 from tests.support.mqtt import plain_client
 from wattbus.connector import Connector, Link
 from wattbus.mqtt.embedded_broker import Mosquitto
-from wattbus.runtime import link_supervisor
+from wattbus.runtime import link_timers
 from wattbus.runtime.connector_runtime import Runtime
 from wattbus.service import health
 from wattbus.service.lifecycle import in_service
@@ -120,7 +120,7 @@ async def test_it_is_never_up_and_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each attempt takes longer than a link needs to settle, as those of ten seconds do in a building."""
-    monkeypatch.setattr(link_supervisor, "SETTLED_AFTER_S", 0.05)
+    monkeypatch.setattr(link_timers, "SETTLED_AFTER_S", 0.05)
     caplog.set_level(logging.INFO)
     common = {"CONNECTOR_NAME": NAME, "MQTT_BROKER_PORT": str(mosquitto.port), "DATA_DIRECTORY": str(tmp_path)}
     async with device() as port, plain_client(mosquitto.port, f"{NAME}/status") as bus:

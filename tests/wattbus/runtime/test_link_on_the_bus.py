@@ -116,6 +116,46 @@ async def test_a_repetition_makes_no_value_younger(mosquitto: Mosquitto, tmp_pat
         await client.until(lambda: client.last("meter/messages/gas/value")["quality"] == "stale")
 
 
+# -- what an earlier process left
+
+
+async def test_what_an_earlier_process_left_as_good_turns_offline_when_the_device_is_away(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    clock = VirtualClock()
+    settings = settings_for(mosquitto, tmp_path)
+    known = Datapoint("known", device="1")
+    async with plain_client(mosquitto.port) as client:
+        first = ScriptedConnector(known, ROOM)
+        async with running(first, settings, clock):
+            first.read({"known": 1, "room": 20.5, "discovered": {"x": "text"}})
+            await client.until(lambda: client.on("meter/messages/discovered__x/value"))
+            await passing(clock, lambda: len(client.last("meter/datapoints") or []) == 3)
+        left = await retained(mosquitto.port)
+        second = ScriptedConnector(known, ROOM)
+        async with running(second, settings, clock):
+            assert second.link is not None
+            second.link.unit("1", up=False, reason="time-out")
+            topic = "meter/messages/known/value"
+            await passing(clock, lambda: client.last(topic).get("quality") == "offline")
+            assert client.last(topic) == {**json.loads(left[topic]), "quality": "offline"}
+            assert "quality" not in client.last("meter/messages/room/value"), "it may only take its time"
+            second.read({"room": 21.0})
+            await client.message("meter/messages/room/value", value=21.0)
+            second.tell(LinkDown("no answer"))
+            await passing(clock, lambda: client.last("meter/messages/discovered__x/value").get("quality") == "offline")
+            await passing(clock, lambda: client.last("meter/messages/room/value").get("quality") == "offline")
+            assert client.last("meter/messages/room/value")["value"] == 21.0
+            await passing(clock, second.running.is_set)
+            second.read({"known": 2, "discovered": {"x": "new"}})
+            for topic, value in (("known", 2), ("discovered__x", "new")):
+                await client.message(f"meter/messages/{topic}/value", value=value)
+            before = len(client.on("meter/who"))
+            second.tell(LinkDown("no answer"))
+            await passing(clock, lambda: client.last("meter/messages/known/value").get("quality") == "offline")
+            assert len(client.on("meter/who")) == before, "who was heard is not looked for again"
+
+
 # -- who may speak to the device
 
 
