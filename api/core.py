@@ -57,6 +57,12 @@ class Core:
                 reader.read(delivery)
             await self.clock.sleep(0)
 
+    async def watch_lives(self) -> None:
+        """Notice whose heartbeat is overdue, for ever."""
+        while True:
+            await self.clock.sleep(1.0)
+            self.live.look_at_lives()
+
     async def close(self) -> None:
         """Let go of the databases."""
         await self.raw.close()
@@ -66,6 +72,10 @@ class Core:
         """Register for what the live model is made of, before the bus runs."""
         await self.bus.subscribe(FILTERS)
         await self.bus.subscribe(STATE_FILTERS, qos=0)
+        self.bus.on_connect(self._connected)
+
+    async def _connected(self) -> None:
+        self.live.bus_is(True)
 
 
 def create_core(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> Core:
@@ -75,7 +85,8 @@ def create_core(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> Core:
     status_publisher.attach(bus)  # before the others: when it was told, what the broker retains has arrived
     database = Database(settings.url, status_publisher, open_editable_store, clock=clock)
     changes = Changes()
-    live = Live(changes)
+    live = Live(changes, clock)
+    bus.on_disconnect(lambda: live.bus_is(False))
     directory = DatapointDirectory(live, database, clock)
     maps = MapKeeper(live, directory, bus, clock)
     return Core(

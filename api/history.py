@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Literal, TypeVar
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import fault
 from api.live import Live
 from wattbus.recording.database_session import Database
@@ -34,7 +35,7 @@ class History:
         self._database = database
 
     async def values(
-        self, datapoint: Datapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
+        self, datapoint: KnownDatapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
     ) -> list[StoredValue]:
         """The values of a datapoint in time order."""
         if datapoint.id is None:
@@ -46,7 +47,7 @@ class History:
         return _checked(found, at_most)
 
     async def aggregate(
-        self, datapoint: Datapoint, interval_ms: int, function: Aggregate = "avg", span: Span = ALWAYS
+        self, datapoint: KnownDatapoint, interval_ms: int, function: Aggregate = "avg", span: Span = ALWAYS
     ) -> list[StoredValue]:
         """One value per interval that has any, by the intervals' starts."""
         if datapoint.id is None:
@@ -57,7 +58,7 @@ class History:
     async def plans(
         self,
         kind: PlanKind,
-        datapoint: Datapoint,
+        datapoint: KnownDatapoint,
         span: Span = ALWAYS,
         *,
         at_most: int | None = None,
@@ -73,7 +74,7 @@ class History:
         return _checked(found, at_most)
 
     async def outcomes(
-        self, datapoint: Datapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = True
+        self, datapoint: KnownDatapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = True
     ) -> list[StoredOutcome]:
         """The outcomes of commands to a datapoint in time order."""
         if datapoint.id is None:
@@ -86,12 +87,12 @@ class History:
 
     # -- the last ---------------------------------------------------------------------------------------------------
 
-    async def last_values(self, wanted: Collection[Datapoint], span: Span = ALWAYS) -> dict[int, StoredValue]:
+    async def last_values(self, wanted: Collection[KnownDatapoint], span: Span = ALWAYS) -> dict[int, StoredValue]:
         """Id → last value within `span`; what the bus does not know comes from the database, while it works."""
         found: dict[int, StoredValue] = {}
         missing = []
         for datapoint in wanted:
-            value = self._live.state_of(datapoint.topic).value
+            value = self._live.state_of(datapoint).value
             if datapoint.id is None:
                 continue
             if value is not None and _within(value.timestamp_ms, span):
@@ -100,19 +101,27 @@ class History:
                 missing.append(datapoint.id)
         if missing:
             try:
-                found |= await self._database.once(lambda store: store.history.last_values(missing, span))
+                stored = await self._database.once(lambda store: store.history.last_values(missing, span))
+                by_id = {datapoint.id: datapoint for datapoint in wanted}
+                now = span.to_ms is None  # else it is about the past, when nobody knows how its connector was
+                found |= {n: self._judged(by_id[n], value) if now else value for n, value in stored.items()}
             except DatabaseAway:
                 if not found:
                     raise
         return found
 
+    def _judged(self, datapoint: KnownDatapoint, value: StoredValue) -> StoredValue:
+        """The last value in the database as good as its connector: one that nobody hears is not live."""
+        living = self._live.condition(datapoint.connector) in ("online", "degraded") and self._live.on_the_bus
+        return value if living or datapoint.type != "sensor" else replace(value, quality="offline")
+
     async def last_plans(
-        self, kind: PlanKind, wanted: Collection[Datapoint], span: Span = ALWAYS
+        self, kind: PlanKind, wanted: Collection[KnownDatapoint], span: Span = ALWAYS
     ) -> dict[int, StoredPlan]:
         """Id → last setpoint or schedule within `span`, as the broker retains it."""
         found: dict[int, StoredPlan] = {}
         for datapoint in wanted:
-            state = self._live.state_of(datapoint.topic)
+            state = self._live.state_of(datapoint)
             plan = state.setpoint if kind == "setpoint" else state.schedule
             if datapoint.id is not None and plan is not None and _within(plan.timestamp_ms, span):
                 found[datapoint.id] = plan

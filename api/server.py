@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from wattbus.errors import ConfigError
+from wattbus.errors import AddressTaken, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises ConfigError when it cannot be."""
+    """A listening socket. Raises AddressTaken when something else listens there, ConfigError when it cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's algorithm off for sockets that name TCP only: without it every answer takes 40 ms more.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -38,7 +39,8 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(128)
     except OSError as error:
         listening.close()
-        raise ConfigError(f"API_PORT: cannot listen on {host}:{port}: {error.strerror}") from None
+        kind = AddressTaken if error.errno == errno.EADDRINUSE else ConfigError
+        raise kind(f"API_PORT: cannot listen on {host}:{port}: {error.strerror}") from None
     return listening
 
 

@@ -38,6 +38,7 @@ async def run(
         async with on_the_bus(core.bus, core.status_publisher), asyncio.TaskGroup() as tasks:
             for name, work in {
                 "live model": core.read_bus,
+                "lives of connectors": core.watch_lives,
                 "datapoints": core.directory.run,
                 "datapoint maps": core.maps.run,
                 "controlled datapoints": core.control.run,

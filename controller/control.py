@@ -7,7 +7,7 @@ from typing import Literal
 
 from controller.actuator import Actuator
 from controller.observed_state import ObservedState
-from controller.orders import Options, Order
+from controller.orders import ControlOptions, Order
 from controller.pairs import Pair, announced, status_topics
 from controller.timer_queue import TimerQueue
 from wattbus.clock import Clock
@@ -19,7 +19,9 @@ JUMP_MS = 100  # of the wall clock; what it drifts meanwhile is noticed by looki
 LOOK_AT_ALL_EVERY_S = 10.0
 PUT_ASIDE_S = 300.0  # a pair that showed a bug
 
-Role = Literal["sensor", "setpoint", "schedule", "result", "status", "datapoints"]
+PASSING = ("sensor", "heartbeat")  # what is missed of these is followed by something newer
+
+Role = Literal["sensor", "setpoint", "schedule", "result", "status", "heartbeat", "datapoints"]
 
 
 class Control:
@@ -28,7 +30,9 @@ class Control:
     `dirty` is set when something is to be remembered, `items_dirty` when it is a setpoint or schedule.
     """
 
-    def __init__(self, options: Options, clock: Clock, changed: Callable[[str, bool], None] = lambda *_: None) -> None:
+    def __init__(
+        self, options: ControlOptions, clock: Clock, changed: Callable[[str, bool], None] = lambda *_: None
+    ) -> None:
         self.actuators: dict[str, Actuator] = {}
         self.surroundings = ObservedState(clock)
         self.dirty = self.items_dirty = False
@@ -70,6 +74,8 @@ class Control:
                 self._roles.setdefault(topic, []).append((role, name))
         for topic in self._status_topics():
             self._roles.setdefault(topic, []).append(("status", topic.rpartition("/")[0]))
+        for connector in {actuator.pair.sensor_connector for actuator in self.actuators.values()}:
+            self._roles.setdefault(topics.heartbeat(connector), []).append(("heartbeat", connector))
         for connector in {actuator.pair.actuator_connector for actuator in self.actuators.values()}:
             self._roles.setdefault(topics.datapoints(connector), []).append(("datapoints", connector))
         self.surroundings.keep_only(actuator.pair for actuator in self.actuators.values())
@@ -80,7 +86,7 @@ class Control:
     @property
     def topics(self) -> dict[str, int]:
         """What must be subscribed to, with the quality of service: a sensor's next value is soon there."""
-        return {topic: 0 if all(role == "sensor" for role, _ in users) else 1 for topic, users in self._roles.items()}
+        return {topic: 0 if all(role in PASSING for role, _ in users) else 1 for topic, users in self._roles.items()}
 
     def set_ready(self, names: Iterable[str]) -> None:
         """The retained messages of these are in: they may be decided."""
@@ -102,6 +108,7 @@ class Control:
 
     def wait_for_retained(self) -> None:
         """The connection is gone: nothing is decided until the retained messages are in again."""
+        self.surroundings.listen_anew()
         for actuator in self.actuators.values():
             actuator.ready = False
 
@@ -118,7 +125,9 @@ class Control:
             self.surroundings.take_sensor(topic, payload)
         for role, name in users:
             if role == "status":
-                self._take_status(name, payload)
+                self._take_status(name, payload, retained)
+            elif role == "heartbeat":
+                self._take_heartbeat(name, payload)
             elif role == "datapoints":
                 self._take_announcement(name, payload)
             elif role != "sensor":
@@ -148,8 +157,14 @@ class Control:
             self.dirty = self.items_dirty = True
             self._look_at_again(name)
 
-    def _take_status(self, connector: str, payload: bytes) -> None:
-        returned = self.surroundings.take_status(connector, payload)
+    def _take_heartbeat(self, connector: str, payload: bytes) -> None:
+        if self.surroundings.take_heartbeat(connector, payload):
+            self._look_at.update(
+                (name, None) for name, actuator in self.actuators.items() if actuator.pair.sensor_connector == connector
+            )
+
+    def _take_status(self, connector: str, payload: bytes, retained: bool) -> None:
+        returned = self.surroundings.take_status(connector, payload, retained)
         now = self._clock.monotonic()
         self.dirty = True
         for name, actuator in self.actuators.items():

@@ -11,18 +11,34 @@ from pydantic_core import from_json
 from controller.decision import SensorState
 from controller.pairs import Pair
 from wattbus.clock import Clock
-from wattbus.mqtt.messages import BadMessage, State, StatusMessage, ValueMessage, parse
+from wattbus.mqtt.messages import BadMessage, Heartbeat, State, StatusMessage, ValueMessage, parse
+from wattbus.service.effective_quality import ConnectorLife
 
 SENSOR_GRACE_S = 60.0  # a connector may restart without its sensors counting as unknown
 
 
 @dataclass(slots=True)
-class ConnectorState:
-    """What a connector said of itself last; `offline_at` (monotonic seconds) while it is away."""
+class ObservedConnector:
+    """What a connector said of itself; `offline_at` (monotonic seconds) while its status says that it is away."""
 
-    state: State
-    instance: str
+    life: ConnectorLife
     offline_at: float | None = None
+
+    @classmethod
+    def remembered(cls, state: State, instance: str, offline_at: float | None, now_s: float) -> ObservedConnector:
+        """What an earlier process knew; the connector itself will say more."""
+        life = ConnectorLife(now_s)
+        life.take_status(StatusMessage(state=state, timestamp=0, instance=instance), now_s, retained=True)
+        return cls(life, offline_at)
+
+    @property
+    def state(self) -> State | None:
+        """By its status alone; None: it has none."""
+        return self.life.status.state if self.life.status is not None else None
+
+    @property
+    def instance(self) -> str:
+        return self.life.status.instance if self.life.status is not None else ""
 
 
 @dataclass(slots=True)
@@ -38,7 +54,7 @@ class ObservedState:
 
     def __init__(self, clock: Clock) -> None:
         self.sensors: dict[str, Heard] = {}
-        self.connectors: dict[str, ConnectorState] = {}
+        self.connectors: dict[str, ObservedConnector] = {}
         self._clock = clock
 
     def keep_only(self, pairs: Iterable[Pair]) -> None:
@@ -66,20 +82,39 @@ class ObservedState:
     def _note(self, topic: str, state: SensorState) -> None:
         self.sensors[topic] = Heard(state, self._clock.now_ms())
 
-    def take_status(self, connector: str, payload: bytes) -> bool:
+    def take_status(self, connector: str, payload: bytes, retained: bool) -> bool:
         """Whether the connector came (back), or is another process than before. Raises BadMessage."""
         if not payload:
             self.connectors.pop(connector, None)
             return False
-        message = parse(StatusMessage, payload)
-        before = self.connectors.get(connector)
-        offline_at = None
-        if message.state == "offline":
-            offline_at = before.offline_at if before is not None else None
-            offline_at = self._clock.monotonic() if offline_at is None else offline_at
-        self.connectors[connector] = ConnectorState(message.state, message.instance, offline_at)
-        known = before is not None and before.state == "online" and before.instance == message.instance
-        return message.state == "online" and not known
+        message, now = parse(StatusMessage, payload), self._clock.monotonic()
+        known = self._connector(connector)
+        same = known.state == "online" and known.instance == message.instance
+        known.life.take_status(message, now, retained=retained)
+        if message.state != "offline":
+            known.offline_at = None
+        elif known.offline_at is None:
+            known.offline_at = now
+        return message.state == "online" and not same
+
+    def take_heartbeat(self, connector: str, payload: bytes) -> bool:
+        """Whether the connector was overdue. Raises BadMessage."""
+        message, now = parse(Heartbeat, payload), self._clock.monotonic()
+        known = self._connector(connector)
+        was_overdue = known.life.overdue_at_s is not None and known.life.overdue_at_s < now
+        known.life.take_heartbeat(message, now)
+        return was_overdue
+
+    def listen_anew(self) -> None:
+        """The connection to the broker is new: what was missed meanwhile is not the connectors' fault."""
+        for known in self.connectors.values():
+            known.life.listen_anew(self._clock.monotonic())
+
+    def _connector(self, name: str) -> ObservedConnector:
+        known = self.connectors.get(name)
+        if known is None:
+            known = self.connectors[name] = ObservedConnector(ConnectorLife(self._clock.monotonic()))
+        return known
 
     def sensor_of(self, pair: Pair) -> SensorState | None:
         """What is known of a pair's sensor: the last value of a connector that stays away is not a live one."""
@@ -89,14 +124,16 @@ class ObservedState:
         lost_at = self.sensor_lost_at(pair)
         if lost_at is None or self._clock.monotonic() < lost_at:
             return heard.state
-        return replace(heard.state, quality="offline")
+        return replace(heard.state, quality="offline")  # as `effective_quality`, after the time that a restart gets
 
     def sensor_lost_at(self, pair: Pair) -> float | None:
-        """When (monotonic seconds) the sensor counts as away because its connector is."""
+        """When (monotonic seconds) the sensor counts as away: its connector says so, or its heartbeat is overdue."""
         connector = self.connectors.get(pair.sensor_connector)
-        if connector is None or connector.offline_at is None:
+        if connector is None:
             return None
-        return connector.offline_at + SENSOR_GRACE_S
+        if connector.offline_at is not None:
+            return connector.offline_at + SENSOR_GRACE_S
+        return connector.life.overdue_at_s
 
 
 def _is_no_number(payload: bytes) -> bool:

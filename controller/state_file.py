@@ -12,7 +12,7 @@ from typing import Any
 from controller.actuator import Actuator
 from controller.control import Control
 from controller.decision import SensorState
-from controller.observed_state import ConnectorState, Heard
+from controller.observed_state import Heard, ObservedConnector
 from controller.orders import SentCommand
 from controller.pairs import Pair, PairDirectory, merged, pairs_from
 from controller.timeline import Timeline
@@ -65,7 +65,11 @@ class StateFile:
             "topic": self._topic,
             "pairs": [pair.as_json() for pair in told],
             "topics": directory.topics,
-            "connectors": {name: {"state": known.state, "instance": known.instance} for name, known in connectors},
+            "connectors": {
+                name: {"state": known.state, "instance": known.instance}
+                for name, known in connectors
+                if known.state is not None
+            },
             "sensors": {topic: {**dataclasses.asdict(heard.state), "at_ms": heard.at_ms} for topic, heard in sensors},
             "actuators": {name: self._as_json(actuator) for name, actuator in control.actuators.items()},
         }
@@ -147,7 +151,9 @@ class StateFile:
         now_ms, now = self._clock.now_ms(), self._clock.monotonic()
         for name, known in content["connectors"].items():
             away = now if known["state"] == "offline" else None
-            control.surroundings.connectors[name] = ConnectorState(known["state"], known["instance"], away)
+            control.surroundings.connectors[name] = ObservedConnector.remembered(
+                known["state"], known["instance"], away, self._clock.monotonic()
+            )
         for topic, known in content["sensors"].items():
             fresh = abs(now_ms - known["at_ms"]) <= SENSOR_FRESH_MS
             state = SensorState(known["value"], known["quality"] if fresh else known["quality"] or "stale")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from demo_device.room import Room
 from demo_device.settings import Settings
 from links.modbus_server import ModbusServer
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.errors import ConfigError
+from wattbus.errors import AddressTaken, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +37,17 @@ class RunningRoom:
 async def run(
     settings: Settings, started: Callable[[str, int], None] | None = None, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Serve for ever; `started` is told address and port. Raises ConfigError when it cannot listen there."""
+    """Serve for ever; `started` is told address and port. Raises ConfigError when it cannot listen there.
+
+    AddressTaken when something else does.
+    """
     running = RunningRoom(Room(), settings.time_factor, clock)
     server = ModbusServer({UNIT: RoomBank(running.room, running.catch_up)})
     try:
         await server.start(settings.demo_device_host, settings.demo_device_port)
     except OSError as error:
-        raise ConfigError(
+        kind = AddressTaken if error.errno == errno.EADDRINUSE else ConfigError
+        raise kind(
             f"DEMO_DEVICE_HOST, DEMO_DEVICE_PORT: cannot listen on {settings.demo_device_host}:"
             f"{settings.demo_device_port}: {error.strerror or error}; ports below 1024 need privileges"
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict, Invalid, Unavailable
 from api.page.badges import Badge, Kind, Note
 from api.page.fields import ValueField, limits_text
@@ -22,11 +22,11 @@ CONTROLLED = "A controller sets this by setpoint and schedule: at its next chang
 class CommandCard:
     """One field, one button, and the outcome of the last command, whoever sent it."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint) -> None:
         self._visitor = visitor
         self._datapoint = datapoint
         self._waits_since_ms = 0  # for the outcome of a command that was sent then
-        state = visitor.core.live.state_of(datapoint.topic)
+        state = visitor.core.live.state_of(datapoint)
         start = state.value.value if state.value else datapoint.example_value
         with ui.column().classes("wb-card").props("data-role=command"):
             ui.label("Set a value").classes("wb-title")
@@ -70,12 +70,12 @@ class CommandCard:
         else:
             self.look(self._datapoint)
 
-    def look(self, datapoint: Datapoint) -> None:
+    def look(self, datapoint: KnownDatapoint) -> None:
         """The last outcome on the bus."""
         core = self._visitor.core
         self._datapoint = datapoint
         self._controlled.visible = sensor_of(core, datapoint.identity) is not None and controller_runs(core)
-        outcome = core.live.state_of(datapoint.topic).outcome
+        outcome = core.live.state_of(datapoint).outcome
         self._outcome.visible = outcome is not None or bool(self._what.text)
         if outcome is not None and outcome.timestamp >= self._waits_since_ms:
             when = age_text(outcome.timestamp, core.clock.now_ms())

@@ -7,11 +7,12 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from api.live import ConnectorState
+from api.live import LiveConnector
 from api.page.badges import Badge
 from api.page.value_card import set_text
 from api.page.visitor import Visitor
 from api.page.words import age_text, count_text, time_text
+from wattbus.service.effective_quality import ConnectorLife
 
 MOST_LINES = 30
 
@@ -47,13 +48,13 @@ class ConnectorCard:
     def look(self) -> None:
         """Show what is known now."""
         core = self._visitor.core
-        state = core.live.connectors.get(self.name) or ConnectorState(self.name)
+        state = core.live.connectors.get(self.name) or LiveConnector(self.name, ConnectorLife(core.clock.monotonic()))
         now_ms = core.clock.now_ms()
-        self.condition = state.condition(now_ms)
+        life = state.life.judged(core.clock.monotonic())
+        self.condition = life.state
         self._badge.condition(self.condition)
-        detail = state.status.detail if state.status else ""
-        set_text(self._detail, detail)
-        self._detail.visible = bool(detail)
+        set_text(self._detail, life.reason)
+        self._detail.visible = bool(life.reason)
         set_text(self._version, f"version {state.status.version}" if state.status and state.status.version else "")
         set_text(self._heard, self._heard_text(state, now_ms))
         if self.is_connector:
@@ -63,7 +64,7 @@ class ConnectorCard:
                 self._datapoints.text = text
         self._expansion.visible = bool(state.logs)
 
-    def _heard_text(self, state: ConnectorState, now_ms: int) -> str:
+    def _heard_text(self, state: LiveConnector, now_ms: int) -> str:
         if state.heartbeat is not None:
             return f"heartbeat {age_text(state.heartbeat.this_heartbeats_timestamp, now_ms)}"
         if state.status is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict
 from api.page.badges import Note
 from api.page.pairing import control_by, control_no_more, controller_runs, sensor_of, stands_in_settings
@@ -24,11 +24,11 @@ NO_CONTROLLER = "No controller is running: setpoint and schedule are kept, but n
 class PairCard:
     """Choosing a sensor is all it takes; `changed` is called when somebody chose."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint, changed: Callable[[], None]) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint, changed: Callable[[], None]) -> None:
         self._visitor = visitor
         self._actuator = datapoint
         self._changed = changed
-        self._shown: Datapoint | None = None
+        self._shown: KnownDatapoint | None = None
         with ui.column().classes("wb-card").props("data-role=pair"):
             ui.label("Controlled by").classes("wb-title")
             with ui.row().classes("w-full items-center no-wrap gap-2"):
@@ -73,7 +73,7 @@ class PairCard:
             self._select.set_options(self._choices(), value=sensor.id if sensor else None)
         self._link.visible = sensor is not None
         if sensor is not None:
-            value = core.live.state_of(sensor.topic).value
+            value = core.live.state_of(sensor).value
             set_text(self._now, f"now {value_text(value.value if value else None, sensor.unit)}")
             if self._link.props.get("href") != f"/view/{sensor.id}":
                 self._link.props["href"] = f"/view/{sensor.id}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict
 from api.page.previews import preview_of
 from wattbus.storage import BatchRefused
@@ -22,7 +22,7 @@ def pair_of(core: Core, actuator: Identity) -> tuple[int, ControlledDatapoint] |
     return None
 
 
-def sensor_of(core: Core, actuator: Identity) -> Datapoint | None:
+def sensor_of(core: Core, actuator: Identity) -> KnownDatapoint | None:
     """The sensor by which an actuator is controlled."""
     datapoints = core.directory.datapoints
     told = _told_sensor(core, actuator)
@@ -49,8 +49,7 @@ def controller_runs(core: Core) -> bool:
     names = {CONTROLLER, *core.live.previews}
     for known in core.control.controllers:
         names |= {known.name, known.topic.partition("/")[0]}
-    services = [core.live.connectors[name] for name in names if name in core.live.connectors]
-    return any(service.status is not None and service.status.state != "offline" for service in services)
+    return any(core.live.condition(name) in ("online", "degraded") for name in names)
 
 
 async def control_by(core: Core, actuator: Identity, sensor: Identity) -> None:

@@ -8,7 +8,7 @@ from typing import Generic, Protocol
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict, Invalid, Unavailable
 from api.page.badges import Note
 from api.page.drafts import Draft
@@ -35,12 +35,12 @@ class PlanEditor(Generic[Draft]):
     def __init__(
         self,
         visitor: Visitor,
-        datapoint: Datapoint,
+        datapoint: KnownDatapoint,
         kind: PlanKind,
         words: tuple[str, str, str],
         drafts_from: Callable[[JsonValue], list[Draft]],
         new: Callable[[list[Draft]], Draft],
-        item: Callable[[Visitor, Datapoint, Draft, Callable[[], None]], Item],
+        item: Callable[[Visitor, KnownDatapoint, Draft, Callable[[], None]], Item],
         changed: Callable[[], None],
     ) -> None:
         self.drafts: list[Draft] = []
@@ -48,7 +48,7 @@ class PlanEditor(Generic[Draft]):
         self._visitor, self._datapoint, self._kind = visitor, datapoint, kind
         self._drafts_from: Callable[[JsonValue], list[Draft]] = drafts_from
         self._new: Callable[[list[Draft]], Draft] = new
-        self._item: Callable[[Visitor, Datapoint, Draft, Callable[[], None]], Item] = item
+        self._item: Callable[[Visitor, KnownDatapoint, Draft, Callable[[], None]], Item] = item
         self._changed = changed
         self._items: list[Item] = []
         self._known: JsonValue = None
@@ -70,7 +70,7 @@ class PlanEditor(Generic[Draft]):
 
     def look(self) -> None:
         """Take over what is new on the bus, unless somebody is editing."""
-        state = self._visitor.core.live.state_of(self._datapoint.topic)
+        state = self._visitor.core.live.state_of(self._datapoint)
         plan = state.setpoint if self._kind == "setpoint" else state.schedule
         items = plan.items if plan else []
         if items == self._known:

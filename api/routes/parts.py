@@ -8,9 +8,10 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.core import Core
-from api.datapoints import Datapoint
-from api.live import ConnectorState, DatapointState
+from api.datapoints import KnownDatapoint
+from api.live import DatapointState, LiveConnector
 from wattbus.jsontext import JsonValue
+from wattbus.service.effective_quality import ConnectorLife
 from wattbus.storage import StoredPlan, StoredValue
 from wattbus.storage.records import PlanKind
 
@@ -24,7 +25,7 @@ def _core_of(connection: HTTPConnection) -> Core:
 CoreOf = Annotated[Core, Depends(_core_of)]
 
 
-def datapoint_json(found: Datapoint) -> JsonValue:
+def datapoint_json(found: KnownDatapoint) -> JsonValue:
     """The reference's object, and what it does not tell."""
     return {
         "id": found.id,
@@ -65,16 +66,18 @@ def state_json(state: DatapointState) -> dict[str, JsonValue]:
     }
 
 
-def connector_json(core: Core, name: str, state: ConnectorState | None) -> JsonValue:
+def connector_json(core: Core, name: str, state: LiveConnector | None) -> JsonValue:
     """How a connector is; of those that only the database remembers, little is known."""
-    state = state or ConnectorState(name)
+    state = state or LiveConnector(name, ConnectorLife(core.clock.monotonic()))
+    life = state.life.judged(core.clock.monotonic())
     now_ms = core.clock.now_ms()
     heard_ms = state.last_heard_ms
     status, heartbeat = state.status, state.heartbeat
     return {
         "name": name,
-        "state": state.condition(now_ms),
-        "detail": status.detail if status else "",
+        "state": life.state,
+        "detail": life.reason,
+        "conditions": [condition.model_dump() for condition in status.conditions] if status else [],
         "version": status.version if status else "",
         "last_heard_timestamp": heard_ms,
         "age_s": None if heard_ms is None else max(0, now_ms - heard_ms) / 1000,

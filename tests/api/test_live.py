@@ -9,17 +9,20 @@ import pytest
 
 from api import live as live_module
 from api.changes import Change, Changes
+from api.datapoints import KnownDatapoint
 from api.live import DatapointState, Live
 from api.reading import LONGEST_VALUE, BusReader
 from tests.api.conftest import Api, eventually, now_ms
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.mqtt import PlainClient
 from wattbus.jsontext import dumps
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.settings import BrokerSettings
 from wattbus.storage import StoredPlan, StoredValue
 
 TOPIC = "meter/messages/power/value"
+POWER = KnownDatapoint(1, "meter", "sensor", "power", TOPIC)
 
 
 class Told:
@@ -27,7 +30,7 @@ class Told:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
-        self.live = Live(Changes())
+        self.live = Live(Changes(), self.clock)
         self._reader = BusReader(self.live, "api", self.clock)
 
     def tell(self, topic: str, message: Any, retain: bool = False) -> None:
@@ -47,14 +50,14 @@ async def test_the_last_of_everything(told: Told) -> None:
     told.tell(TOPIC, {"value": 2.5, "timestamp": 6, "quality": "stale", "sequence": 9})
     told.tell("meter/messages/power/setpoint", {"setpoint": [], "timestamp": 7})
     told.tell("meter/messages/power/schedule", {"schedule": None, "timestamp": 8})
-    state = told.live.state_of(TOPIC)
+    state = told.live.state_of(POWER)
     assert state.value == StoredValue(6, 2.5, "stale")
     assert (state.setpoint, state.schedule) == (StoredPlan(7, []), StoredPlan(8, None))
     told.tell(TOPIC, {"value": 3})  # a person without a clock
-    assert told.live.state_of(TOPIC).value == StoredValue(START_MS, 3)
+    assert told.live.state_of(POWER).value == StoredValue(START_MS, 3)
     for kind in ("value", "setpoint"):
         told.tell(f"meter/messages/power/{kind}", b"", retain=True)  # taken off the broker
-    assert told.live.state_of(TOPIC) == DatapointState(schedule=StoredPlan(8, None))
+    assert told.live.state_of(POWER) == DatapointState(schedule=StoredPlan(8, None))
 
 
 BAD = [b"{", b"[]", b"1", b'{"value": NaN, "timestamp": 1}', b'{"value": 1, "timestamp": "x"}', b"\xff", b"[" * 9999]
@@ -80,6 +83,35 @@ async def test_what_makes_no_sense_is_dropped(told: Told) -> None:
     assert not connector.logs
 
 
+async def test_values_are_as_good_as_their_connector_and_changes_say_so(told: Told) -> None:
+    pump = KnownDatapoint(2, "meter", "actuator", "pump", "meter/messages/pump-set/value")
+    told.tell("meter/heartbeat", {"this_heartbeats_timestamp": 0, "next_heartbeats_timestamp": 30_000})
+    for topic in (TOPIC, pump.topic or ""):
+        told.tell(topic, {"value": 1, "timestamp": 5})
+    told.live.look_at_lives()
+
+    def qualities() -> tuple[str | None, str | None]:
+        states = (told.live.state_of(POWER).value, told.live.state_of(pump).value)
+        power, command = (state.quality if state else "none" for state in states)
+        return power, command
+
+    with told.live.changes.subscribed() as listener:
+        assert qualities() == (None, None)
+        await told.clock.advance(61)
+        told.live.look_at_lives()
+        assert qualities() == ("offline", None), "a command has no quality"
+        assert {Change("connector", "meter"), Change("value", TOPIC)} <= set(listener.taken())
+        told.tell("meter/heartbeat", {"this_heartbeats_timestamp": 0, "next_heartbeats_timestamp": 30_000})
+        assert qualities() == (None, None)
+        assert Change("value", TOPIC) in listener.taken()
+        told.live.bus_is(False)
+        assert qualities() == ("offline", None), "without a broker nothing can be known"
+        await told.clock.advance(3600)
+        told.live.bus_is(True)
+        assert qualities() == (None, None), "heartbeats that we missed were not missed by the connector"
+        assert Change("value", TOPIC) in listener.taken()
+
+
 async def test_a_connector_speaks_for_its_own_topics_only(told: Told) -> None:
     keys = {"own": "meter/messages/own/value", "other": "boiler/messages/x/value", "wild": "meter/messages/+/value"}
     told.tell("meter/datapoints", [{"key": key, "type": "sensor", "topic": topic} for key, topic in keys.items()])
@@ -91,11 +123,15 @@ async def test_how_a_connector_is(told: Told) -> None:
     beat = {"this_heartbeats_timestamp": START_MS, "next_heartbeats_timestamp": START_MS + 30_000}
     told.tell("meter/heartbeat", beat)
     connector = told.live.connectors["meter"]
-    assert connector.condition(START_MS + 59_000) == "online"  # a late beat is no death
-    assert connector.condition(START_MS + 61_000) == "offline"
+    await told.clock.advance(59)
+    assert told.live.condition("meter") == "online"  # a late beat is no death
+    await told.clock.advance(2)
+    assert told.live.condition("meter") == "offline"
     told.tell("meter/status", {"state": "degraded", "timestamp": 1}, retain=True)
-    assert connector.condition(START_MS + 61_000) == "degraded"
-    assert connector.last_heard_ms == START_MS
+    assert told.live.condition("meter") == "offline", "a retained status is no sign of life"
+    told.tell("meter/status", {"state": "degraded", "timestamp": 2})
+    assert told.live.condition("meter") == "degraded"
+    assert connector.last_heard_ms == START_MS + 61_000
     assert connector.is_connector
     told.tell("history/status", {"state": "online", "timestamp": 1})
     assert not told.live.connectors["history"].is_connector

@@ -64,7 +64,7 @@ async def test_a_snapshot_and_then_what_changes(api: Api, settings: Settings) ->
 
 
 async def _has_value(api: Api, topic: str) -> bool:
-    return api.core.live.state_of(topic).value is not None
+    return topic in api.core.live.states and api.core.live.states[topic].value is not None
 
 
 async def test_filters(api: Api, settings: Settings, client: PlainClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -135,14 +136,81 @@ async def test_a_folder_has_one_user(house: Path) -> None:
         assert await first.terminated() == 0
 
 
-async def test_one_wrong_service_stops_the_start(house: Path, doorbell: Doorbell) -> None:
-    (house / "common.env").write_text(f"MQTT_BROKER_HOST=127.0.0.1\nMQTT_BROKER_PORT={doorbell.port}\n")
+async def test_one_wrong_file_is_left_out_and_said_and_the_others_run(house: Path) -> None:
+    http_port = free_port()
+    (house / "common.env").write_text(f"HTTP_PORT={http_port}\n")
+    (house / "modbus_tcp.other.env").write_text("POLL_SECONDS=5\nMODBUS_CONFIG='{\"read_coils\": []}'\n")
+    (house / "nonsense.env").touch()
+    async with up(house) as (command, port), watching(port, VALUE_TOPIC) as bus:
+        await bus.message(VALUE_TOPIC)
+        fault = "modbus_tcp.other.env: MODBUS_MASTER_IP is required and not set"
+        assert await command.line(f"NOT RUN: {fault}")
+        assert "ERROR" in await command.line(f"{fault}; it is not run, the other services are")
+        assert await command.line("nonsense.env: there is no service 'nonsense'")
+        answer = await _get(http_port, "/readyz")
+        assert answer.startswith("HTTP/1.1 503")
+        assert json.loads(answer.partition("\r\n\r\n")[2])["faults"]["modbus-tcp-other"]["settings"] == fault
+        assert await command.terminated() == 0
+
+
+async def test_common_faults_and_no_right_file_at_all_stop_the_start(house: Path, doorbell: Doorbell) -> None:
+    common = f"MQTT_BROKER_HOST=127.0.0.1\nMQTT_BROKER_PORT={doorbell.port}\n"
+    (house / "common.env").write_text(f"{common}LOGLEVEL=LOUD\n")
+    assert (await completed("up", "house", cwd=house.parent)).process.returncode == 2
+    (house / "common.env").write_text(common)
+    for file in house.glob("*.env"):
+        if file.name != "common.env":
+            file.unlink()
     (house / "modbus_tcp.other.env").write_text("POLL_SECONDS=5\nMODBUS_CONFIG='{\"read_coils\": []}'\n")
     command = await completed("up", "house", cwd=house.parent)
     assert command.process.returncode == 2
     assert command.faults == ["modbus_tcp.other.env: MODBUS_MASTER_IP is required and not set"]
     assert doorbell.visits == 0
     assert not (house / "data").exists()
+
+
+async def test_a_port_that_is_taken_is_tried_again(house: Path) -> None:
+    """The demo device's port and the one for health are somebody else's when everything starts."""
+    http_port, device_port = free_port(), int((house / "demo_device.env").read_text().partition("=")[2])
+    (house / "common.env").write_text(f"HTTP_PORT={http_port}\n")
+
+    def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    others = [await asyncio.start_server(refuse, "127.0.0.1", port) for port in (http_port, device_port)]
+    async with up(house) as (command, port), watching(port, VALUE_TOPIC, "meter/status") as bus:
+        await command.line("HTTP_PORT: cannot listen")
+        await command.line("it is tried again, the other services go on")
+        assert await bus.message("meter/status", lambda status: status["state"] == "degraded")
+        for other in others:
+            other.close()
+        await bus.message(VALUE_TOPIC)
+        await command.line("health and metrics are served")
+        assert '"port"' not in await _get(http_port, "/readyz")
+        assert await command.terminated() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own needs root")
+async def test_it_starts_on_a_full_disk_and_records_when_there_is_room(house: Path) -> None:
+    data = house / "data"
+    data.mkdir()
+    mounted = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", data)
+    if await mounted.wait():
+        pytest.skip("no file system can be mounted here")
+    try:
+        with (data / "filling").open("wb", buffering=0) as filling, contextlib.suppress(OSError):
+            while True:
+                filling.write(b"x" * 4096)
+        async with up(house) as (command, port), watching(port, "#") as bus:
+            await bus.message(VALUE_TOPIC)
+            status = await bus.message("history/status", lambda status: status["state"] == "degraded")
+            assert not status["recording"]
+            (data / "filling").unlink()
+            receipt = await bus.message("history/receipts/meter", lambda receipt: receipt["upto"] >= 2)
+            assert receipt["missing"] == []
+            assert await command.terminated() == 0
+    finally:
+        await (await asyncio.create_subprocess_exec("umount", "-l", data)).wait()
 
 
 async def test_a_taken_port_is_told(house: Path, doorbell: Doorbell) -> None:

@@ -181,7 +181,7 @@ async def test_a_process_that_never_had_its_name_keeps_its_hands_off_the_memory(
         await building.client.message("controller/controls", actuators=["plain/messages/2/value"])
         async with running(settings) as twin:
             async with asyncio.timeout(20):
-                while not (twin._status_publisher.claim and twin._status_publisher.claim.fault):
+                while not (twin._status_publisher.name_lock and twin._status_publisher.name_lock.fault):
                     await asyncio.sleep(0.01)
             await building.schedule(2, plan(None, None, 21))
             await building.commanded(2, 21)

@@ -28,20 +28,18 @@ def only_user(directory: Path) -> Iterator[None]:
     file = directory / "in-use.lock"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = file.open("a+", encoding="utf-8")
+        lock = file.open("rb+" if file.exists() else "wb+", buffering=0)
     except OSError as error:
         raise ConfigError(f"DATA_DIRECTORY: cannot write into {directory}: {error.strerror}") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            lock.seek(0)
-            raise ConfigError(
-                f"DATA_DIRECTORY: {directory} is in use by the running process {lock.read().strip() or '?'}"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+            holder = lock.read().decode("ascii", "replace").strip() or "?"
+            raise ConfigError(f"DATA_DIRECTORY: {directory} is in use by the running process {holder}") from None
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n".encode())
         yield
 
 
@@ -71,7 +69,8 @@ async def embedded_broker(data_directory: Path, port: int) -> AsyncIterator[None
         keeping.cancel()
         await asyncio.wait([keeping])
         await broker.stop()
-        (directory / "pid").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (directory / "pid").unlink(missing_ok=True)
 
 
 async def _keep(broker: Mosquitto, directory: Path) -> None:
@@ -107,10 +106,16 @@ async def _start(broker: Mosquitto, directory: Path) -> None:
 
 
 def _note(file: Path, number: int | None) -> None:
-    """Write a number that is read whole at any moment, also by whoever comes after we were killed here."""
+    """Write a number that is read whole at any moment, also by whoever comes after we were killed here.
+
+    A disk that does not take it is no reason to do without a broker.
+    """
     new = file.with_suffix(".new")
-    new.write_text(f"{number}\n", encoding="utf-8")
-    new.replace(file)
+    try:
+        new.write_text(f"{number}\n", encoding="utf-8")
+        new.replace(file)
+    except OSError as error:
+        log.error("%s cannot be written: %s", file, error.strerror)
 
 
 def _is_free(port: int) -> bool:

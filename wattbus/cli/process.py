@@ -9,6 +9,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from wattbus.errors import AddressTaken
+from wattbus.retry import Backoff
 from wattbus.service.health import HealthServer
 from wattbus.service.lifecycle import run_until_signal
 from wattbus.settings import ServiceSettings
@@ -57,3 +59,31 @@ async def health_served(settings: ServiceSettings) -> AsyncIterator[str]:
         yield f"http://{settings.http_host}:{port}"
     finally:
         await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def health_served_when_free(settings: ServiceSettings) -> AsyncIterator[str]:
+    """As `health_served`, but a port that is taken is waited for: recording does not depend on it."""
+    async with contextlib.AsyncExitStack() as served:
+        try:
+            address = await served.enter_async_context(health_served(settings))
+        except AddressTaken as error:
+            log.error("%s; it is tried again, everything else runs", error)
+            waiting = asyncio.create_task(_serve_later(settings, served), name="health server")
+            try:
+                yield f"http://{settings.http_host}:{settings.http_port}"
+            finally:
+                waiting.cancel()
+                await asyncio.wait({waiting})
+        else:
+            yield address
+
+
+async def _serve_later(settings: ServiceSettings, served: contextlib.AsyncExitStack) -> None:
+    backoff = Backoff()
+    while True:
+        await asyncio.sleep(backoff.next_s())
+        with contextlib.suppress(AddressTaken):
+            address = await served.enter_async_context(health_served(settings))
+            log.warning("health and metrics are served on %s now", address)
+            return

@@ -30,6 +30,19 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Faulty:
+    """A file that cannot be run, and why: one line for each fault, without the file's name."""
+
+    file: str
+    faults: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What its service would be called, as far as its file says."""
+        return self.file.removesuffix(".env").replace(".", "-").replace("_", "-").lower()
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """All services of a folder. `broker_port` is where the embedded broker listens, None when there is another."""
 
@@ -38,6 +51,7 @@ class Suite:
     broker_port: int | None
     members: tuple[Member, ...]
     remarks: tuple[str, ...]
+    faulty: tuple[Faulty, ...] = ()
 
     @property
     def broker(self) -> tuple[str, int]:
@@ -46,23 +60,27 @@ class Suite:
         return self.common.mqtt_broker_host, self.common.mqtt_broker_port
 
 
-def read_suite(directory: Path, choose_port: Callable[[ServiceSettings], int]) -> Suite:
+def read_suite(
+    directory: Path, choose_port: Callable[[ServiceSettings], int], *, leave_out_faulty: bool = False
+) -> Suite:
     """Read and verify every file of the folder; paths in them are relative to it.
 
     `choose_port` gives the embedded broker's port when none is set. Raises ConfigError with a line for every fault,
-    each naming its file.
+    each naming its file. With `leave_out_faulty` only when common.env is wrong, or no file is right: one wrong file of
+    many stands in `faulty`.
     """
     if not directory.is_dir():
         raise ConfigError(f"there is no folder {directory}")
     directory = directory.resolve()
     with contextlib.chdir(directory):
-        return _Reader(directory, choose_port).read()
+        return _Reader(directory, choose_port, leave_out_faulty).read()
 
 
 class _Reader:
-    def __init__(self, directory: Path, choose_port: Callable[[ServiceSettings], int]) -> None:
+    def __init__(self, directory: Path, choose_port: Callable[[ServiceSettings], int], leave_out_faulty: bool) -> None:
         self._directory = directory
         self._choose_port = choose_port
+        self._leave_out_faulty = leave_out_faulty
         self._faults: list[str] = []
         self._remarks: list[str] = []
 
@@ -75,11 +93,21 @@ class _Reader:
         common = common.model_copy(update={"data_directory": common.data_directory.absolute()})
         shared["DATA_DIRECTORY"] = str(common.data_directory)
         broker = {} if broker_port is None else {"MQTT_BROKER_HOST": LOOPBACK, "MQTT_BROKER_PORT": str(broker_port)}
-        members = [member for path in self._files() for member in self._members(path, {**shared, **broker})]
-        self._check_names(members)
-        self._raise_faults()
+        files = self._files()
+        self._raise_faults()  # so far: what is wrong with all of them
+        members = [member for path in files for member in self._members(path, {**shared, **broker})]
+        members = self._with_own_names(members)
+        if not (self._leave_out_faulty and members):
+            self._raise_faults()
         self._remark_on_common(shared, members)
-        return Suite(self._directory, common, broker_port, tuple(members), tuple(self._remarks))
+        return Suite(self._directory, common, broker_port, tuple(members), tuple(self._remarks), self._faulty())
+
+    def _faulty(self) -> tuple[Faulty, ...]:
+        by_file: dict[str, list[str]] = {}
+        for fault in self._faults:
+            file, _, text = fault.partition(": ")
+            by_file.setdefault(file, []).append(text)
+        return tuple(Faulty(file, tuple(faults)) for file, faults in by_file.items())
 
     def _shared_variables(self) -> dict[str, str]:
         with self._faults_of(COMMON):
@@ -128,7 +156,8 @@ class _Reader:
             ]
             yield Member(path.name, service, settings)
 
-    def _check_names(self, members: list[Member]) -> None:
+    def _with_own_names(self, members: list[Member]) -> list[Member]:
+        """Those whose name nobody before them has."""
         owners: dict[str, str] = {}
         for member in members:
             if member.name in owners:
@@ -137,6 +166,7 @@ class _Reader:
                     f"{member.file}: {variable}: {member.name} is the name of the service in {owners[member.name]}, too"
                 )
             owners.setdefault(member.name, member.file)
+        return [member for member in members if owners[member.name] == member.file]
 
     def _remark_on_common(self, shared: dict[str, str], members: list[Member]) -> None:
         """A shared variable is unknown only when no service knows it."""

@@ -8,14 +8,16 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from wattbus.cli.broker import embedded_broker, only_user, remembered_port
 from wattbus.cli.commands import Commands, command
-from wattbus.cli.process import health_served, run_process
-from wattbus.cli.suite import Member, Suite, read_suite
+from wattbus.cli.process import health_served_when_free, run_process
+from wattbus.cli.suite import Faulty, Member, Suite, read_suite
 from wattbus.cli.systemd import Reports
-from wattbus.errors import ConfigError, StopAsked
+from wattbus.errors import AddressTaken, ConfigError, StopAsked
+from wattbus.retry import Backoff
 from wattbus.service import health
 from wattbus.service.lifecycle import SERVICE, configure_logging, in_service, supervise
 from wattbus.service.systemd_notify import Notifier
@@ -66,17 +68,21 @@ def run_directory(directory: Path, started: Started, seconds: float | None = Non
 
     Raises ConfigError before anything is contacted, or when the last service gave up because of its settings.
     """
-    suite = read_suite(directory, lambda common: remembered_port(common.data_directory.absolute()))
+    suite = read_suite(
+        directory, lambda common: remembered_port(common.data_directory.absolute()), leave_out_faulty=True
+    )
     _configure_logging(suite)
     for remark in suite.remarks:
         log.warning("%s", remark)
+    for faulty in suite.faulty:
+        _leave_out(faulty)
     os.chdir(suite.directory)
     with only_user(suite.common.data_directory):
         run_process(lambda: _serve(suite, started, seconds, notifier), grace_s=SERVICES_END_S + BROKER_ENDS_S)
 
 
 async def _serve(suite: Suite, started: Started, seconds: float | None, notifier: Notifier) -> None:
-    async with health_served(suite.common) as address, _broker(suite):
+    async with health_served_when_free(suite.common) as address, _broker(suite):
         tasks = [asyncio.create_task(_run(member), name=member.name) for member in suite.members]
         reports = Reports(notifier, [member.name for member in suite.members])
         reporting = asyncio.create_task(supervise("reports", reports.run, forever=notifier.listens), name="reports")
@@ -96,6 +102,14 @@ async def _serve(suite: Suite, started: Started, seconds: float | None, notifier
             raise ConfigError("no service is left: each of them gave up because of its settings, see above")
 
 
+def _leave_out(faulty: Faulty) -> None:
+    """One wrong file of many: the others are worth running, and nobody shall overlook this one."""
+    for fault in faulty.faults:
+        log.error("%s: %s; it is not run, the other services are", faulty.file, fault)
+    text = f"{faulty.file}: {'; '.join(faulty.faults)}"
+    health.of(faulty.name).ready("settings", lambda: text)
+
+
 def _broker(suite: Suite) -> contextlib.AbstractAsyncContextManager[None]:
     if suite.broker_port is None:
         return contextlib.nullcontext()
@@ -103,10 +117,22 @@ def _broker(suite: Suite) -> contextlib.AbstractAsyncContextManager[None]:
 
 
 async def _run(member: Member) -> None:
-    """Until cancelled. A service that finds its settings wrong only now, or is told to end, ends alone."""
+    """Until cancelled. A service that finds its settings wrong only now, or is told to end, ends alone.
+
+    One whose port is taken waits until it is free.
+    """
+    backoff = Backoff()
 
     async def work() -> None:
-        await supervise("service", lambda: member.service.run(member.settings))
+        while True:
+            try:
+                await supervise("service", lambda: member.service.run(member.settings))
+            except AddressTaken as error:
+                if not backoff.failures:
+                    log.error("%s: %s; it is tried again, the other services go on", member.file, error)
+                health.of(member.name).ready("port", partial(str, error))
+                await asyncio.sleep(backoff.next_s())
+                health.of(member.name).ready("port", str)
 
     try:
         await in_service(member.name, work)
@@ -146,6 +172,8 @@ def summary(suite: Suite, health_address: str) -> None:
     print(f"Wattbus runs {len(suite.members)} service(s) of {suite.directory}:")
     for member in suite.members:
         print(f"  {member.name:{width}}  {member.service.name}, {member.file}")
+    for faulty in suite.faulty:
+        print(f"NOT RUN: {faulty.file}: {'; '.join(faulty.faults)}")
     print(f"broker: {host}:{port}" + (" (embedded)" if suite.broker_port is not None else ""))
     print(f"data:   {suite.common.data_directory}")
     if health_address:

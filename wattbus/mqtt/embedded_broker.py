@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import shutil
 import signal
 import socket
@@ -11,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattbus.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 # Measured limits: docs/architecture.md. Nothing here drops a message before a quarter of a gigabyte is queued.
 LOSSLESS = (
@@ -54,9 +58,7 @@ class Mosquitto:
             raise ConfigError("mosquitto is not installed: install it, or set MQTT_BROKER_HOST to a broker")
         if self._configuration_directory is None:
             raise ConfigError("the embedded broker needs a folder for its configuration")
-        self._configuration_directory.mkdir(parents=True, exist_ok=True)
-        configuration = self._configuration_directory / "mosquitto.conf"
-        configuration.write_text("\n".join(self._lines()) + "\n", encoding="utf-8")
+        configuration, descriptors = self._write_configuration(self._configuration_directory)
         # A parent that is killed cannot stop its broker: the kernel does it, where util-linux knows how to ask it to.
         with_parent = [setpriv, "--pdeathsig", "TERM"] if (setpriv := shutil.which("setpriv")) else []
         self._process = await asyncio.create_subprocess_exec(
@@ -66,9 +68,26 @@ class Mosquitto:
             str(configuration),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=descriptors,
             start_new_session=True,  # Ctrl-C reaches us first; we stop it when everybody has said goodbye
         )
+        for descriptor in descriptors:
+            os.close(descriptor)
         await self._wait_until_it_listens(self._process)
+
+    def _write_configuration(self, directory: Path) -> tuple[Path, Sequence[int]]:
+        """Its file; on a disk that takes nothing more a file in memory, and the descriptor that carries it."""
+        content = "\n".join(self._lines()) + "\n"
+        file = directory / "mosquitto.conf"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="utf-8")
+        except OSError as error:
+            log.error("%s cannot be written, the broker starts without it: %s", file, error.strerror)
+            descriptor = os.memfd_create("mosquitto.conf", 0)
+            os.write(descriptor, content.encode())
+            return Path(f"/proc/self/fd/{descriptor}"), [descriptor]
+        return file, []
 
     def _lines(self) -> list[str]:
         lines = [f"listener {self.port} {self.host}", "allow_anonymous true", "user root", *self._options]

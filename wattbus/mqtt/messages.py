@@ -217,10 +217,21 @@ class LogMessage(Message):
     level: int
 
 
+class ConditionMessage(Message):
+    """One thing that is not well with a service: since when (ms), why now, and what to do about it."""
+
+    name: str
+    since: TimestampMs
+    cause: str
+    cure: str = ""
+
+
 class StatusMessage(Message):
     """`${C}/status`, also the Last Will. `instance` tells two processes with one name apart, `host` and `process` where
     each of them is.
 
+    `conditions` are what is not well now. Of a connector: `heartbeat_seconds` is the time between its heartbeats,
+    `link` how the link to its device stands (`wattbus.connector.LinkState`).
     Of a history alone: `records` names the connectors whose readings it keeps, [] all of them; `recording` says whether
     its database takes them now.
     """
@@ -234,6 +245,9 @@ class StatusMessage(Message):
     session: str | None = None
     sequence: int | None = None
     detail: str = ""
+    link: str | None = None
+    conditions: list[ConditionMessage] = []
+    heartbeat_seconds: float | None = None
     records: list[str] | None = None
     recording: bool | None = None
 

@@ -13,9 +13,11 @@ from wattbus import __version__, metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, State, StatusMessage, WhoMessage, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
+from wattbus.service.conditions import Conditions
 from wattbus.service.name_lock import NameLock, whereabouts
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,8 @@ class StatusPublisher:
     """What a service says of itself.
 
     `sequence` is asked for the last number given to a reading, by connectors. `records` is what a history keeps
-    ([]: of all connectors); others have None.
+    ([]: of all connectors); others have None. `heartbeat_seconds` is the time between its heartbeats, None: it sends
+    none. `conditions` is what is not well; while something is, the service counts as degraded.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class StatusPublisher:
         session: str | None = None,
         sequence: Callable[[], int] | None = None,
         records: Sequence[str] | None = None,
+        heartbeat_seconds: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.service = service
@@ -46,7 +50,7 @@ class StatusPublisher:
         self.name_lock: NameLock | None = None
         self._state: State = "online"
         self._detail = ""
-        self._faults: dict[str, str] = {}
+        self._link: str | None = None
         self._session = session
         self._sequence = sequence
         self._records = records
@@ -55,6 +59,8 @@ class StatusPublisher:
         self._bus: MqttClient | None = None
         self._usual_backoff: Backoff | None = None
         self._changed = asyncio.Event()
+        self.conditions = Conditions(service, self._changed.set, clock)
+        self._heartbeat_seconds = heartbeat_seconds
         self._gone = False
         self._twin_told = False
         self._asker_told = False
@@ -63,32 +69,29 @@ class StatusPublisher:
 
     @property
     def state(self) -> State:
-        return "degraded" if self._state == "online" and self._faults else self._state
+        return "degraded" if self._state == "online" and self.conditions else self._state
 
     @property
     def detail(self) -> str:
-        return "; ".join(filter(None, (*self._faults.values(), self._detail)))
+        return "; ".join(filter(None, (*self.conditions.texts(), self._detail)))
 
     @property
     def works(self) -> bool:
         """Whether the service does its job, whatever there is to complain of."""
         return self._state == "online"
 
-    def set(self, state: State, detail: str = "") -> None:
-        """Change the state; `run()` tells it."""
-        if (state, detail) != (self._state, self._detail):
-            self._state, self._detail = state, detail
+    def set(self, state: State, detail: str = "", link: str | None = None) -> None:
+        """Change the state; `run()` publishes it. `link` is how the link to the device stands, of connectors."""
+        if (state, detail, link) != (self._state, self._detail, self._link):
+            self._state, self._detail, self._link = state, detail, link
             self._changed.set()
 
-    def report_fault(self, about: str, fault: str) -> None:
-        """Something is wrong beside the state: the service counts as degraded until `fault` is ""."""
-        if fault == self._faults.get(about, ""):
-            return
+    def report_fault(self, about: str, fault: str, *, ready: bool = True) -> None:
+        """Hold the condition `about` for the reason `fault`; "" ends it. `ready` false: the job cannot be done."""
         if fault:
-            self._faults[about] = fault
+            self.conditions.hold(about, fault, ready=ready)
         else:
-            del self._faults[about]
-        self._changed.set()
+            self.conditions.end(about)
 
     def _message(self, state: State, detail: str, sequence: int | None = None) -> Outgoing:
         message = StatusMessage(
@@ -102,6 +105,12 @@ class StatusPublisher:
             sequence=sequence,
             detail=detail,
         )
+        if self._link is not None and state != "offline":
+            message = message.model_copy(update={"link": self._link})
+        if self.conditions and state != "offline":
+            message = message.model_copy(update={"conditions": self.conditions.messages()})
+        if self._heartbeat_seconds is not None:
+            message = message.model_copy(update={"heartbeat_seconds": self._heartbeat_seconds})
         if self._records is not None:
             recording = self.works and state != "offline"
             message = message.model_copy(update={"records": list(self._records), "recording": recording})
@@ -122,11 +131,16 @@ class StatusPublisher:
         if self._bus is None:
             self._bus, self._usual_backoff = bus, bus.backoff
             self.name_lock = NameLock(self.service, self.instance, bus, self._clock)
+            bus.on_refusal(self._refused)
             bus.before_connect(self.name_lock.until_free)
             bus.on_connect(self._connected)
             # Both with QoS 0: they are about now, and the broker need not keep them for a session that is away.
             bus.watch(self.topic, self._own_status, qos=0)
             bus.watch(topics.who(self.service), self._asked, qos=0)
+
+    def _refused(self, name: str, reason: str) -> None:
+        """The broker refuses a subscription or a message, or (reason "") does so no more."""
+        self.report_fault(name, reason, ready=name.startswith("too large"))
 
     async def _connected(self) -> None:
         if self._bus and self._usual_backoff and self.name_lock and not self.name_lock.doubtful:
