@@ -61,12 +61,8 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     bus.watch(topics.ALL_STATUSES, Neighbours(status_publisher, settings.history_connectors).take, qos=0)
     database = Database(settings.url, status_publisher, open_store, clock=clock)
     publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
-<<<<<<< HEAD
     future = FutureTimes(status_publisher, settings.future_limit_seconds, clock)
-    recorder = Recorder(settings, bus, database, publisher, leaving, future, clock)
-=======
-    recorder = HistoryRecorder(settings, bus, database, publisher, leaving, clock)
->>>>>>> main
+    recorder = HistoryRecorder(settings, bus, database, publisher, leaving, future, clock)
     retention = Retention(settings.history_retention_days or None, settings.history_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
@@ -91,12 +87,8 @@ class HistoryRecorder:
         bus: MqttClient,
         database: Database[Store],
         publisher: ReceiptPublisher,
-<<<<<<< HEAD
-        leaving: Subscriptions,
-        future: FutureTimes,
-=======
         leaving: HistorySubscriptions,
->>>>>>> main
+        future: FutureTimes,
         clock: Clock,
     ) -> None:
         self._service = settings.name

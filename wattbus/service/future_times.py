@@ -6,15 +6,11 @@ ever. What came with it gets the time of its arrival and is marked; that is coun
 
 from __future__ import annotations
 
-import logging
-
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.service.status_publisher import StatusPublisher
 
-log = logging.getLogger(__name__)
-
-SETTING = "FUTURE_LIMIT_SECONDS"
+CONDITION = "times in the future"
 OVER_AFTER_S = 600.0  # without another one of its kind: some devices send right times and wrong ones in turn
 MOST_SOURCES = 1_000
 MOST_NAMED = 10
@@ -49,12 +45,6 @@ class FutureTimes:
             if len(self._last_s) >= MOST_SOURCES:
                 return
             self._ahead[source] = f"{ahead_ms / HOUR_MS:.3g} hours"
-            log.warning(
-                "the clock of %s is %s ahead, or this machine's is behind: what comes from there is stamped at its "
-                "arrival and marked as implausible",
-                source,
-                self._ahead[source],
-            )
             self._report()
         self._last_s[source] = self._clock.monotonic()
 
@@ -63,12 +53,11 @@ class FutureTimes:
         over = [source for source, last_s in self._last_s.items() if last_s < before_s]
         for source in over:
             del self._last_s[source], self._ahead[source]
-            log.warning("no more times in the future from %s", source)
         if over:
             self._report()
 
     def _report(self) -> None:
         named = [f"{source} ({ahead})" for source, ahead in sorted(self._ahead.items())[:MOST_NAMED]]
         more = f" and {len(self._ahead) - MOST_NAMED} more" if len(self._ahead) > MOST_NAMED else ""
-        fault = f"times in the future from {', '.join(named)}{more}: is the clock there right, and here?"
-        self._publisher.report_fault(SETTING, fault if named else "")
+        fault = f"{', '.join(named)}{more} ahead of this machine: stamped at the arrival and marked implausible"
+        self._publisher.report_fault(CONDITION, fault if named else "")
