@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.runner import RUN
+
 log = logging.getLogger(__name__)
 
 SOON = 20  # seconds: a bound that only a hang reaches
@@ -71,8 +73,8 @@ class Command:
 
 
 def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ}
-    return {**kept, **more}
+    wanted = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "PYTEST_CURRENT_TEST", RUN)
+    return {**{name: os.environ[name] for name in wanted if name in os.environ}, **more}
 
 
 @asynccontextmanager
