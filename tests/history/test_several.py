@@ -14,13 +14,14 @@ from history.neighbours import Neighbours
 from history.settings import Settings
 from tests.history.conftest import Client, running, stored
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
 
-SOON = 30
+SOON = PATIENCE_S
 
 
 @pytest.fixture

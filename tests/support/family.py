@@ -1,4 +1,4 @@
-"""The processes that descend from this one, also those whose parents have ended. Linux only; elsewhere none is found."""
+"""The processes that descend from this one, also those whose parents have ended. Linux only; elsewhere none."""
 
 from __future__ import annotations
 

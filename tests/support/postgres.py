@@ -27,12 +27,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import free_port
 
 USER = "wattbus"
 PASSWORD = "p@ss/wörd"  # one that has to be escaped in a URL, so that everybody does it
 PASSWORD_IN_URL = "p%40ss%2Fw%C3%B6rd"
-SOON_S = 60.0  # a bound that only a hang reaches
+SOON_S = PATIENCE_S
 
 # What makes a cluster quick that nobody will miss.
 QUICK = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import START_MS, VirtualClock
+from tests.support.waiting import PATIENCE_S
 from tests.wattbus.storage.series import DAY, opened, readings, series
 from wattbus import metrics
 from wattbus.recording.database_session import Database
@@ -54,7 +55,7 @@ class Loop:
 
     async def _settled(self, pauses: int) -> None:
         """Until the next round is waited for."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.clock.slept) < pauses:
                 await asyncio.sleep(0.001)
 

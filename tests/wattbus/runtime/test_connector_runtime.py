@@ -18,6 +18,7 @@ import pytest
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.connector import ScriptedConnector
 from tests.support.mqtt import PlainClient, Seen, plain_client, retained
+from tests.support.waiting import PATIENCE_S
 from tests.wattbus.runtime.one_connector import (
     NAME,
     ROOM,
@@ -522,7 +523,7 @@ async def test_a_broker_killed_twice_and_back_without_its_state_costs_nothing(
         reading.cancel()
         await asyncio.wait([reading])
         connector.read({"counter": 0})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while len(runtime._outbox) or not len(history.values) or connector._script.qsize():
                 await pass_time(clock)
         async with plain_client(mosquitto.port) as client:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
+from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.errors import ConfigError, LinkDown
 from wattbus.jsontext import JsonValue
@@ -135,7 +136,7 @@ async def test_wrong_settings_end_it() -> None:
     kept = Keeping()
     kept.connector.tell(ExceptionGroup("g", [KeyError("b"), ExceptionGroup("h", [ConfigError("PORT: …")])]))
     with pytest.raises(ConfigError, match="PORT"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await kept.keeper.run()
 
 
