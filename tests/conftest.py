@@ -12,6 +12,8 @@ from wattbus.clock import SystemClock
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import BrokerSettings
 
+pytest_plugins = ["tests.support.schedule"]
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], FairLoop]]:
     """The loop of every test: its bounds and pauses hold on a busy machine, too."""
