@@ -94,6 +94,9 @@ class Ear:
         judged = [self._plausibility.quality(self._sensors.get(key), values[key], self._moment) for key in values]
         self.readings.append((values, any(judged)))
 
+    def connected(self) -> None:
+        pass
+
     def announce(self, datapoints: Iterable[Datapoint]) -> None:
         pass
 

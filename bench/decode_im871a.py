@@ -153,6 +153,9 @@ class RuntimesLink:
             assert flatten(reading).values
             self.readings += 1
 
+    def connected(self) -> None:
+        pass
+
     def announce(self, datapoints: Iterable[Datapoint]) -> None:
         list(datapoints)
 

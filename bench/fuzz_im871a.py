@@ -174,6 +174,9 @@ class Air:
         except DecodeError:
             return
 
+    def connected(self) -> None:
+        pass
+
     def announce(self, datapoints: Iterable[Datapoint]) -> None:
         list(datapoints)
 

@@ -1,41 +1,30 @@
-"""A line that stands and says nothing: opened again, then reset, then reported."""
+"""A line that stands and says nothing: opened again, then reset."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NoReturn
 
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.errors import LinkDown
-
-log = logging.getLogger(__name__)
-
-
-class Silent(LinkDown):
-    """Nothing valid was heard for too long.
-
-    `settles_after_s`: a line that stands this long after it was opened again, in silence, was not found silent again.
-    """
-
-    def __init__(self, text: str, settles_after_s: float) -> None:
-        super().__init__(text)
-        self.settles_after_s = settles_after_s
+from wattbus.errors import LinkSilent
 
 
 class SilenceWatch:
     """Kept by a connector over all entries of its `run()`:
 
         async with open_line(port) as line, asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(line, link))       # calls self._silence.fed() for everything valid
+            tasks.create_task(self._read(line, link))       # for everything valid: _silence.fed(), link.connected()
             await self._silence.opened(lambda: board.reset(line))
             tasks.create_task(self._silence.guard())
 
-    When nothing was heard for `limit_s` seconds, `guard()` raises `Silent`; the runtime then opens the line again. If
-    it is silent again, `opened()` executes the reset after the next opening. If that does not help, `Silent` says so
-    and since when it is silent, and one warning is logged; opening and resetting go on at this pace until something
-    is heard. A device without a reset gets a second opening instead. `limit_s` None never barks.
+    When nothing was heard for `limit_s` seconds, `guard()` raises `LinkSilent`; the runtime then opens the line again.
+    If it is silent again, `opened()` executes the reset after the next opening. If that does not help, `LinkSilent`
+    says so, and since when it is silent: the status has it. Opening and resetting go on until something is heard. A
+    device without a reset gets a second opening instead. `limit_s` None never barks.
+
+    Whatever answers at the opening (a stick, a board) while what is behind it stays silent is no reason to call
+    `link.connected()`: not while `is_silent`.
     """
 
     def __init__(self, limit_s: float | None, clock: Clock = SYSTEM_CLOCK, *, what: str = "the line") -> None:
@@ -72,7 +61,7 @@ class SilenceWatch:
         self._fed_at = self._clock.monotonic()
 
     async def guard(self) -> NoReturn:
-        """Wait until nothing was heard for `limit_s` seconds, counted from here at the earliest. Raises Silent."""
+        """Wait until nothing was heard for `limit_s` seconds, counted from here at the earliest. Raises LinkSilent."""
         self._fed_at = self._clock.monotonic()
         while True:
             if self.limit_s is None:
@@ -83,10 +72,7 @@ class SilenceWatch:
                 await self._clock.sleep(rest_s)
                 continue
             self._silent_periods += 1
-            text = self._text()
-            if self._silent_periods == 3:
-                log.warning("%s", text)
-            raise Silent(text, self.limit_s + 5.0)
+            raise LinkSilent(self._text())
 
     def _text(self) -> str:
         if self._silent_periods == 1:

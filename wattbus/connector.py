@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from wattbus.jsontext import JsonValue
@@ -70,14 +71,33 @@ class Reading:
     device: str = ""
 
 
+class LinkState(StrEnum):
+    """How the link to the device, or to the devices, stands. The status on the bus names it."""
+
+    CONNECTING = "connecting"  # since the start nobody has answered, and no attempt has failed either
+    CONNECTED = "connected"  # the other side has answered; no value has come since
+    UP = "up"  # values come
+    SILENT = "silent"  # it stands, and the values that are due do not come
+    DOWN = "down"  # it cannot be had, it broke, or the connector failed; it is tried again and again
+
+
 class Link(Protocol):
     """What the runtime gives a connector; no method blocks or waits."""
+
+    def connected(self) -> None:
+        """The other side has answered: to be called in `run()`, as often as you like, from the first answer on.
+
+        An accepted TCP connection or an open serial port is no answer where the protocol can tell more: a request that
+        was answered, a first telegram. Where it can not (a port that devices connect to, a server that need not say
+        anything for hours), it is when the line stands. The backoff starts anew when the link then stands for 5 s.
+        `emit()` of a message that gives values says it, too.
+        """
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         """Hand over one raw message (JSON: string keys, no bytes); `timestamp_ms` is its time of reception."""
 
     def announce(self, datapoints: Iterable[Datapoint]) -> None:
-        """Tell of datapoints that were discovered, or describe known ones anew."""
+        """Publish datapoints that were discovered, or describe known ones anew."""
 
     def unit(self, name: str, up: bool, reason: str = "") -> None:
         """One of several devices came or went: its datapoints turn `offline`, the others keep their pace."""

@@ -16,13 +16,15 @@ class AddressTaken(ConfigError):  # noqa: N818
 
 
 class LinkDown(WattbusError):  # noqa: N818 - a state of the world rather than a fault of a program
-    """Device or network away; the runtime waits and enters `run()` again, for ever.
+    """Device or network away; the runtime waits and enters `run()` again, for ever."""
 
-    `settles_after_s`: how long the link must stand afterwards, without a message, to count as up again. Whoever gives a
-    link up because it was silent gives more than the time he listened, else a dead link counts as up in between.
+
+class LinkSilent(LinkDown):
+    """The line stands, and nothing that makes sense was heard on it for too long. The runtime enters `run()` again.
+
+    Such an outage ends when values come, or with `Link.connected()`: whoever raises this calls that only once something
+    was heard again, not when the line has merely been opened again.
     """
-
-    settles_after_s = 5.0
 
 
 class DecodeError(WattbusError):

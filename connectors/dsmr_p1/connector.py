@@ -17,11 +17,11 @@ from connectors.dsmr_p1.memory import Announcements, OwnTimes, Rates
 from connectors.dsmr_p1.settings import Settings
 from connectors.dsmr_p1.validation import Received, Trust, Verdict
 from links.serial_line import Line, open_line
-from links.serial_silence import SilenceWatch, Silent
+from links.serial_silence import SilenceWatch
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint, Link, Reading, Scalar
-from wattbus.errors import CommandRejected, DecodeError
+from wattbus.errors import CommandRejected, DecodeError, LinkSilent
 from wattbus.jsontext import JsonValue
 
 log = logging.getLogger(__name__)
@@ -95,13 +95,13 @@ class DsmrP1:
     async def _guard(self, line: Line) -> None:
         try:
             await self._silence.guard()
-        except Silent as silent:
+        except LinkSilent as silent:
             tried = self._modes.current.name
             self._modes.silent()
             at = f" at {tried}" if self._modes.has_choice else ""
             since = line.bytes_received - self._bytes_to_last_telegram
             came = f"{since} bytes came{at}, and no telegram in them" if since else f"nothing came{at}"
-            raise Silent(f"{silent} ({came})", silent.settles_after_s) from None
+            raise LinkSilent(f"{silent} ({came})") from None
 
     async def _listen(self, line: Line, link: Link) -> None:
         telegrams, frames = TelegramFinder(), FrameFinder(self._options.keys)
@@ -110,15 +110,17 @@ class DsmrP1:
             data = await line.read()
             received, at_s, dropped = self._clock.now_ms(), self._clock.monotonic(), telegrams.dropped_bytes
             for opened in frames.feed(data):
-                self._heard(line)
+                self._heard(line, link)
                 self._take_frame(opened, received, link)
             for found in telegrams.feed(data, at_s):
-                self._heard(line)
+                self._heard(line, link)
                 self._take_verdict(self._trust.judge(found, received), link)
             if not frames.found:  # what is encrypted is no noise
                 NOISE.labels(self._settings.connector_name).inc(telegrams.dropped_bytes - dropped)
 
-    def _heard(self, line: Line) -> None:
+    def _heard(self, line: Line, link: Link) -> None:
+        """A telegram: a meter that only speaks gives no other answer."""
+        link.connected()
         self._silence.fed()
         self._modes.heard()
         self._bytes_to_last_telegram = line.bytes_received

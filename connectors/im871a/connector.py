@@ -81,6 +81,8 @@ class Im871a:
                 await self._silence.opened(stick.reset)
                 information = await stick.listen(self._settings.im871a_link_mode)
                 log.debug("%s, firmware 0x%02X", information.module_name, information.firmware)
+                if not self._silence.is_silent:  # else the stick answers and hears nothing, as before
+                    link.connected()
                 tasks.create_task(self._check(stick), name="check")
                 tasks.create_task(self._look_around(), name="meters that come and go")
                 await self._silence.guard()

@@ -57,6 +57,7 @@ class Reception:
         link, telegram = self._link, frame.telegram
         if link is None:
             return
+        link.connected()  # after a silence the stick's own answers do not say so
         header = _header(telegram)
         if header is None:
             self._count("unreadable")

@@ -54,8 +54,9 @@ class ModbusTcp:
             async with asyncio.TaskGroup() as tasks:
                 for poller in self._pollers:
                     tasks.create_task(poller.run(), name=f"modbus unit {poller.name}")
-                if not self._pollers:
-                    await asyncio.Event().wait()  # nothing to read: the connection waits for commands
+                if not self._pollers:  # nothing to read: the connection waits for commands, and no answer is due
+                    link.connected()
+                    await asyncio.Event().wait()
         finally:
             self._modbus.close()
 

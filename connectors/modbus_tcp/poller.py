@@ -86,6 +86,8 @@ class UnitPoller:
     async def _read(self, ranges: Sequence[Range]) -> None:
         async with self._session():
             result = await self._reader.read(ranges)
+        if result.alive:
+            self._link.connected()
         self._note_ranges(result)
         self._note_unit(result)
         if result.words:
@@ -111,8 +113,8 @@ class UnitPoller:
         elif self.breaker.failed():
             *_, last = result.failures.values()
             reason = str(last)
-            self._link.unit(self.name, up=False, reason=reason)
             self._gone(reason)
+            self._link.unit(self.name, up=False, reason=reason)
 
 
 def raw_message(unit: int, words: dict[Range, Words]) -> JsonValue:

@@ -68,6 +68,7 @@ class Hearing:
         if isinstance(said, Info):
             self._makes_sense(link)
             if not self._silence.is_silent:  # a board that answers while no node is heard has not come back
+                link.connected()
                 link.emit(text, now_ms)
             if not self.heard_a_node:  # until nodes were heard, a board that answers is a sign of life
                 self._silence.fed()
@@ -102,6 +103,7 @@ class Hearing:
                 link.emit({"cut": text, "because": fault}, now_ms)
             return
         self._silence.fed()
+        link.connected()
         self.heard_a_node = True
         if not node.is_described and self._only_described:
             return

@@ -10,10 +10,10 @@ from connectors.socket.reception import CHUNK_BYTES, Reception, Stream, receive
 from links.serial_faults import went_away
 from links.serial_line import Line, open_line
 from links.serial_port import SerialPort
-from links.serial_silence import SilenceWatch, Silent
+from links.serial_silence import SilenceWatch
 from wattbus.clock import Clock
 from wattbus.connector import Link
-from wattbus.errors import LinkDown, causes
+from wattbus.errors import LinkDown, LinkSilent, causes
 from wattbus.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Client:
         while True:
             stream = self._reception.stream(self._peer, link)
             try:
-                await self._whole_connection(stream)
+                await self._whole_connection(stream, link)
             except BaseExceptionGroup as group:
                 if not stream.messages or any(_is_serious(error) for error in causes(group)):
                     raise
@@ -53,9 +53,9 @@ class Client:
             await self._clock.sleep(backoff.next_s())
             backoff.reset()
 
-    async def _whole_connection(self, stream: Stream) -> None:
+    async def _whole_connection(self, stream: Stream, link: Link) -> None:
         """In a task of its own: a TaskGroup that ends hides a cancellation that comes at the same moment."""
-        connection = asyncio.create_task(self._connection(stream), name=f"connection to {self._peer}")
+        connection = asyncio.create_task(self._connection(stream, link), name=f"connection to {self._peer}")
         try:
             await asyncio.wait([connection])
         finally:
@@ -65,13 +65,15 @@ class Client:
                 connection.exception()  # seen, also when it is of no interest any more
         await connection
 
-    async def _connection(self, stream: Stream) -> None:
+    async def _connection(self, stream: Stream, link: Link) -> None:
         async with open_line(self._port) as line, asyncio.TaskGroup() as tasks:
             await self._silence.opened()
-            tasks.create_task(self._receive(line, stream), name=f"receive from {line.name}")
+            if self._silence.limit_s is None:  # no message is ever due; else the first one is the server's answer
+                link.connected()
+            tasks.create_task(self._receive(line, stream, link), name=f"receive from {line.name}")
             tasks.create_task(self._silence.guard(), name=f"silence of {line.name}")
 
-    async def _receive(self, line: Line, stream: Stream) -> None:
+    async def _receive(self, line: Line, stream: Stream, link: Link) -> None:
         closed = f"{line.name}: {went_away(None, self._port.address)}"
 
         async def read() -> bytes:
@@ -82,10 +84,14 @@ class Client:
                     return b""
                 raise
 
-        await receive(read, stream, self._rate, self._clock, heard=self._silence.fed)
+        def heard() -> None:
+            self._silence.fed()
+            link.connected()
+
+        await receive(read, stream, self._rate, self._clock, heard=heard)
         raise LinkDown(closed)
 
 
 def _is_serious(error: BaseException) -> bool:
     """Anything but the end of the connection."""
-    return isinstance(error, Silent) or not isinstance(error, LinkDown)
+    return isinstance(error, LinkSilent) or not isinstance(error, LinkDown)

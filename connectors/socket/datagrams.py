@@ -44,6 +44,7 @@ class Datagrams:
             with contextlib.suppress(OSError):
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             self._started(*bound.getsockname()[:2])
+            link.connected()  # devices speak when they like
             while True:
                 try:
                     data, address = await loop.sock_recvfrom(bound, LONGEST_DATAGRAM)

@@ -69,6 +69,7 @@ class Listener:
         """Listen for ever. Raises LinkDown when the port cannot be had."""
         with await listening_socket(self._host, self._port, socket.SOCK_STREAM) as listening:
             self._started(*listening.getsockname()[:2])
+            link.connected()  # devices come when they like
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     await self._accept(listening, tasks, link)

@@ -56,7 +56,7 @@ async def test_ends_with_a_goodbye(tmp_path: Path, mosquitto: Mosquitto, how: si
 async def test_ends_within_seconds_when_nobody_answers(tmp_path: Path) -> None:
     nobody = free_port()
     async with wattbus("run", "modbus_tcp", cwd=tmp_path, **connector_variables(nobody, nobody)) as command:
-        await command.line("the link is down")
+        await command.line(" link: ")
         assert await command.terminated() == 0
 
 

@@ -10,9 +10,14 @@ from wattbus.connector import Datapoint, Link, Reading, Scalar
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue
 
+_ANSWER = object()
+
 
 class ScriptedConnector:
-    """`tell()` it values to read, raw messages to emit, or an error to raise in `run()`; see what was `written`."""
+    """`tell()` it values to read, raw messages to emit, or an error to raise in `run()`; see what was `written`.
+
+    What it emits says that its link stands; `answer()` says it without a message.
+    """
 
     def __init__(self, *datapoints: Datapoint) -> None:
         self.known = datapoints
@@ -28,6 +33,10 @@ class ScriptedConnector:
     def read(self, values: Mapping[str, Any], timestamp_ms: int | None = None, device: str = "") -> None:
         """The device says this."""
         self._script.put_nowait({"values": dict(values), "timestamp": timestamp_ms, "device": device})
+
+    def answer(self) -> None:
+        """The device answers, and says nothing else."""
+        self._script.put_nowait(_ANSWER)
 
     def tell(self, raw: JsonValue | BaseException) -> None:
         """Emit this raw message, or raise this in `run()`; None: return from it."""
@@ -46,7 +55,10 @@ class ScriptedConnector:
             while (told := await self._script.get()) is not None:
                 if isinstance(told, BaseException):
                     raise told
-                link.emit(told)
+                if told is _ANSWER:
+                    link.connected()
+                else:
+                    link.emit(told)
         finally:
             self.running.clear()
 

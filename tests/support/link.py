@@ -23,7 +23,7 @@ class RecordingLink:
 
     `raw` messages and their times of reception (`received_ms`, None: not given); every reading's values, flat; the
     newest value of each key; faults of decoding; what was announced; who is `away`, with the reason that was given
-    first, and the changes to that (`units`), as the runtime has them.
+    first, and the changes to that (`units`), as the runtime has them; `is_connected`: the other side has answered.
     """
 
     connector: Connector | None = None
@@ -34,8 +34,14 @@ class RecordingLink:
     faults: list[DecodeError] = field(default_factory=list)
     announced: dict[str, Datapoint] = field(default_factory=dict)
     away: dict[str, str] = field(default_factory=dict)
+    is_connected: bool = False
     units: list[tuple[str, bool, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connected(self) -> None:
+        if not self.is_connected:
+            self.is_connected = True
+            self.changed.set()
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         assert not (fault := raw_fault(raw)), fault

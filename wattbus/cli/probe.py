@@ -17,9 +17,13 @@ class _CollectingLink:
 
     def __init__(self, connector: Connector) -> None:
         self.found: asyncio.Future[dict[str, Scalar]] = asyncio.get_running_loop().create_future()
+        self.has_answered = False
         self.reasons: dict[str, str] = {}
         self.units = {datapoint.key: datapoint.unit for datapoint in connector.datapoints()}
         self._connector = connector
+
+    def connected(self) -> None:
+        self.has_answered = True
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         try:
@@ -61,7 +65,8 @@ async def first_reading(connector: Connector, timeout_s: float) -> dict[str, str
     if not running.cancelled() and (error := running.exception()):
         raise _gravest(error)
     reasons = "; ".join(f"{where}: {reason}" for where, reason in link.reasons.items())
-    raise LinkDown(f"no reading within {timeout_s:g} s" + (f" ({reasons})" if reasons else ""))
+    what = "the device answers, but there was no reading" if link.has_answered else "no answer"
+    raise LinkDown(f"{what} within {timeout_s:g} s" + (f" ({reasons})" if reasons else ""))
 
 
 def _gravest(error: BaseException) -> BaseException:

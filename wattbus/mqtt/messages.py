@@ -230,7 +230,8 @@ class StatusMessage(Message):
     """`${C}/status`, also the Last Will. `instance` tells two processes with one name apart, `host` and `process` where
     each of them is.
 
-    `conditions` are what is not well now. Of a connector: `heartbeat_seconds` is the time between its heartbeats.
+    `conditions` are what is not well now. Of a connector: `heartbeat_seconds` is the time between its heartbeats,
+    `link` how the link to its device stands (`wattbus.connector.LinkState`).
     Of a history alone: `records` names the connectors whose readings it keeps, [] all of them; `recording` says whether
     its database takes them now.
     """
@@ -244,6 +245,7 @@ class StatusMessage(Message):
     session: str | None = None
     sequence: int | None = None
     detail: str = ""
+    link: str | None = None
     conditions: list[ConditionMessage] = []
     heartbeat_seconds: float | None = None
     records: list[str] | None = None

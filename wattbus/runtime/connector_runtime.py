@@ -11,18 +11,22 @@ from pathlib import Path
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Accompanied, Connector, Datapoint
-from wattbus.errors import BrokerAway, PublishError, reason_to_end
-from wattbus.jsontext import loads
+from wattbus.errors import reason_to_end
+from wattbus.jsontext import JsonValue
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, DatapointMap, Heartbeat, Receipt, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
+from wattbus.runtime.announcer import Announcer
 from wattbus.runtime.command_executor import CommandExecutor
-from wattbus.runtime.datapoint_registry import DatapointRegistry, Topics
+from wattbus.runtime.datapoint_registry import DatapointRegistry
 from wattbus.runtime.known_histories import KnownHistories
 from wattbus.runtime.link_supervisor import LinkSupervisor
+from wattbus.runtime.old_states import OldStates
 from wattbus.runtime.outbox import Outbox
 from wattbus.runtime.outbox_publisher import OutboxPublisher
 from wattbus.runtime.reading_pipeline import ReadingPipeline
+from wattbus.runtime.staleness import Staleness
 from wattbus.runtime.state_topics import StateTopics
 from wattbus.service import health
 from wattbus.service.lifecycle import on_the_bus, supervise
@@ -31,13 +35,12 @@ from wattbus.settings import ConnectorSettings
 
 log = logging.getLogger(__name__)
 
-ANNOUNCE_AT_MOST_EVERY_S = 1.0
-FORGET_AFTER_S = 600.0  # what an earlier process announced, and this one never saw, is cleared then
 MOST_EARLY = 1000
-SILENT_AFTER_INTERVALS, SILENT_AT_LEAST_S = 10, 60.0
 
 OUTBOX_ENTRIES = metrics.gauge("outbox_readings", "Readings that wait for history's receipt.")
 OUTBOX_BYTES = metrics.gauge("outbox_bytes", "Bytes of readings that wait for history's receipt.")
+LINK_UP = metrics.gauge("link_up", "Whether the link to the device does what it should.")
+DEVICES_AWAY = metrics.gauge("devices_away", "How many of the devices behind the link are away.")
 
 
 async def run_connector(connector: Connector, settings: ConnectorSettings, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -76,29 +79,49 @@ class Runtime:
             self._bus.watch(statuses, self._on_any_status)
         self._sender, raw_sender = self._senders(folder)
         self._raw_sender = raw_sender
+        self._registry = DatapointRegistry(self.name)
+        self._staleness = Staleness(self._stale_after_s, clock)
         self._state = StateTopics(
-            self._bus, clock, only_changes=settings.state == "change", refresh_s=settings.state_refresh_seconds
+            self._bus,
+            self._staleness,
+            clock,
+            only_changes=settings.state == "change",
+            refresh_s=settings.state_refresh_seconds,
         )
-        self._catalogue = DatapointRegistry(self.name)
-        self._topics = Topics()
-        self._intake = ReadingPipeline(
+        self._handlers: dict[str, Callable[[IncomingMessage], None]] = {
+            topics.datapoint_map(self.name): self._on_map,
+            topics.datapoints(self.name): lambda message: self._announcer.old_announcement(message),
+            topics.receipts(self.name): self._on_receipt,
+        }
+        self._announcer = Announcer(self._bus, self._registry, self._state, clock, self._handlers.keys())
+        self._old_states = OldStates(
+            self._bus,
+            self._status_publisher.instance,
+            self._registry,
+            self._state,
+            self._announcer.announced_before,
+            clock,
+        )
+        self._pipeline = ReadingPipeline(
             self.name,
             connector,
-            self._catalogue,
+            self._registry,
             self._sender,
             raw_sender,
             self._state,
             clock,
-            self._datapoints_changed,
+            self._announcer.changed,
         )
         self._link = LinkSupervisor(
             self.name,
             connector,
             clock,
-            emit=self._intake.emit,
-            announce=self._announced,
-            changed=self._link_changed,
-            silence_limit_s=self._silence_limit_s,
+            emit=self._pipeline.emit,
+            announce=self._describe,
+            events=self,
+            conditions=self._status_publisher.conditions,
+            shortest_interval_s=lambda: self._registry.shortest_interval_s,
+            permit=self._status_publisher.name_lock,
         )
         self._commands = CommandExecutor(
             self.name,
@@ -110,15 +133,8 @@ class Runtime:
             timeout_s=settings.command_timeout_seconds,
             max_age_s=settings.command_max_age_seconds,
         )
-        self._announcing = asyncio.Event()
         self._early: list[IncomingMessage] = []  # commands that arrived before the datapoint map
         self._bus.on_disconnect(self._commands.gap_begins)
-        self._old_topics: set[str] = set()
-        self._handlers: dict[str, Callable[[IncomingMessage], None]] = {
-            topics.datapoint_map(self.name): self._on_map,
-            topics.datapoints(self.name): self._on_old_announcement,
-            topics.receipts(self.name): self._on_receipt,
-        }
 
     def _new_outbox(self, session: str, directory: Path) -> Outbox:
         return Outbox(session, directory, max_bytes=self._settings.outbox_max_bytes, clock=self._clock)
@@ -145,11 +161,14 @@ class Runtime:
 
     async def run(self) -> None:
         """Until cancelled. Raises ConfigError (the connector finds its settings wrong) or StopAsked (told to end)."""
-        self._announced(self._connector.datapoints())
-        self._status_publisher.set("degraded", "connecting to the device")
+        self._describe(self._connector.datapoints())
+        self.link_changed()
         OUTBOX_ENTRIES.labels(self.name).set_function(lambda: float(len(self._outbox)))
         OUTBOX_BYTES.labels(self.name).set_function(lambda: float(self._outbox.size))
-        health.of(self.name).ready("link", lambda: "" if self._link.is_up else self._link.detail)
+        LINK_UP.labels(self.name).set_function(lambda: float(not self._link.fault))
+        DEVICES_AWAY.labels(self.name).set_function(lambda: float(len(self._link.devices_away)))
+        health.of(self.name).ready("link", lambda: self._link.fault)
+        health.of(self.name).details(self._link_in_detail)
         health.of(self.name).stuck("run", lambda: self._link.stuck)
         await self._bus.subscribe(self._handlers)
         async with on_the_bus(self._bus, self._status_publisher):
@@ -169,10 +188,13 @@ class Runtime:
             "readings": self._sender.run,
             "commands": self._commands.run,
             "bus messages": self._consume,
-            "announcements": self._announce_for_ever,
+            "announcements": self._announcer.announce,
+            "topics": self._announcer.follow,
+            "state topics": self._state.run,
+            "old states": self._old_states.run,
             "heartbeat": self._beat,
             "staleness": self._watch_staleness,
-            "old datapoints": self._forget_old_datapoints,
+            "old datapoints": lambda: self._announcer.forget_old_datapoints(lambda: self._link.state == "online"),
         }
         if self._raw_sender is not None:
             work["raw messages"] = self._raw_sender.run
@@ -189,71 +211,24 @@ class Runtime:
         for delivery in early:
             self._on_command(delivery)
         self._commands.gap_ends()
-        self._announcing.set()
-        self._state.tell_all()
+        self._announcer.changed()
+        self._state.publish_all()
+        self._old_states.connected()
 
     # -- datapoints -------------------------------------------------------------------------------------------------
 
-    def _announced(self, datapoints: Iterable[Datapoint]) -> None:
-        if self._catalogue.describe(datapoints):
-            self._datapoints_changed()
+    def _describe(self, datapoints: Iterable[Datapoint]) -> None:
+        if changed := self._registry.describe(datapoints):
+            for kind, key in changed:
+                if kind == "sensor":
+                    self._staleness.described(key)
+            self._announcer.changed()
 
-    def _datapoints_changed(self) -> None:
-        self._announcing.set()
-
-    async def _announce_for_ever(self) -> None:
-        """Publish what there is, and follow changes of topics, at most once a second."""
-        while True:
-            await self._announcing.wait()
-            await self._bus.wait_connected()
-            self._announcing.clear()
-            try:
-                await self._follow_topics()
-                for topic, payload in (
-                    (topics.available_datapoints(self.name), self._catalogue.available()),
-                    (topics.datapoints(self.name), self._catalogue.descriptions()),
-                ):
-                    await self._bus.publish(Outgoing(topic, payload, retain=True))
-            except BrokerAway:
-                self._announcing.set()
-            except PublishError as error:
-                log.error("the datapoints cannot be announced: %s", error)
-            await self._clock.sleep(ANNOUNCE_AT_MOST_EVERY_S)
-
-    async def _follow_topics(self) -> None:
-        """Subscribe to new actuator topics, leave old ones, clear the state of sensors that went or moved."""
-        before, after = self._topics, self._catalogue.topics
-        await self._bus.subscribe(after.actuators - before.actuators)
-        await self._bus.unsubscribe(before.actuators - after.actuators - self._handlers.keys())
-        for topic in (before.sensors | self._state.told_on) - after.sensors:
-            await self._clear(topic)
-            self._state.told_on.discard(topic)
-        self._topics = after
-        self._state.move(self._catalogue.sensor_topics)
-
-    async def _clear(self, topic: str) -> None:
-        """Take a sensor's state off the broker."""
-        try:
-            await self._bus.publish(Outgoing(topic, b"", retain=True))
-        except PublishError as error:
-            log.error("the state of a former datapoint cannot be cleared: %s", error)
-
-    async def _forget_old_datapoints(self) -> None:
-        """Clear the state of sensors that an earlier process announced and that do not exist any more."""
-        seen_s = 0.0
-        while seen_s < FORGET_AFTER_S:  # only what stays away while all devices are there has gone
-            await self._clock.sleep(10.0)
-            seen_s += 10.0 if self._link.state == "online" else 0.0
-        for topic in self._old_topics - self._catalogue.topics.sensors:
-            while True:
-                await self._bus.wait_connected()
-                try:
-                    await self._clear(topic)
-                except BrokerAway:
-                    await self._clock.sleep(0.05)  # the bus may not have noticed yet: let it
-                    continue
-                break
-        await asyncio.Event().wait()
+    def _stale_after_s(self, key: str) -> float | None:
+        sensor = self._registry.sensor(key)
+        if sensor is None or sensor.expected_interval_s is None:
+            return None
+        return sensor.expected_interval_s * self._settings.stale_after_intervals
 
     # -- the bus speaks ---------------------------------------------------------------------------------------------
 
@@ -279,7 +254,7 @@ class Runtime:
         log.warning("a message on %s makes no sense and is left out: %s", delivery.topic, error)
 
     def _on_command(self, delivery: IncomingMessage) -> None:
-        datapoint = self._catalogue.actuator_on(delivery.topic)
+        datapoint = self._registry.actuator_on(delivery.topic)
         if datapoint is None:
             metrics.BAD_MESSAGES.labels(self.name, "value").inc()
             self._commands.refuse(delivery, "there is no such actuator, or the datapoint map leaves it out")
@@ -288,10 +263,10 @@ class Runtime:
 
     def _on_map(self, delivery: IncomingMessage) -> None:
         chosen = parse(DatapointMap, delivery.payload) if delivery.payload else None
-        for fault in self._catalogue.choose(chosen):
+        for fault in self._registry.choose(chosen):
             metrics.BAD_MESSAGES.labels(self.name, "datapoint_map").inc()
             log.warning("datapoint map: %s", fault)
-        self._datapoints_changed()
+        self._announcer.changed()
 
     def _on_any_status(self, delivery: IncomingMessage) -> None:
         """Some of all services are histories."""
@@ -304,20 +279,6 @@ class Runtime:
         if delivery.payload:
             self._sender.receipt(parse(Receipt, delivery.payload), old=delivery.retain)
 
-    def _on_old_announcement(self, delivery: IncomingMessage) -> None:
-        """What a process before this one announced; our own words come back too and change nothing."""
-        if not delivery.retain or not delivery.payload:
-            return
-        try:
-            announced = loads(delivery.payload)
-        except ValueError as error:
-            raise BadMessage(str(error)) from None
-        if not isinstance(announced, list):
-            raise BadMessage("not a list")
-        for entry in announced:
-            if isinstance(entry, dict) and entry.get("type") == "sensor" and isinstance(entry.get("topic"), str):
-                self._old_topics.add(entry["topic"])
-
     # -- time passes ------------------------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
@@ -325,7 +286,7 @@ class Runtime:
         period_s = self._settings.heartbeat_seconds
         while True:
             await self._bus.wait_connected()
-            if not self._link.failing and not self._link.is_silent:
+            if not self._link.failing:
                 now = self._clock.now_ms()
                 beat = Heartbeat(
                     this_heartbeats_timestamp=now,
@@ -339,23 +300,23 @@ class Runtime:
     async def _watch_staleness(self) -> None:
         while True:
             await self._clock.sleep(1.0)
-            for sensor in self._catalogue.sensors:
-                silence_s = self._state.silence_s(sensor.key)
-                expected_s = sensor.expected_interval_s
-                if silence_s is None or expected_s is None:
-                    continue
-                if silence_s > expected_s * self._settings.stale_after_intervals:
-                    self._state.mark(sensor.key, "stale")
-            self._state.flush()
+            self._state.mark(self._staleness.turned_stale(), "stale")
 
-    def _silence_limit_s(self) -> float | None:
-        """How long nothing at all may come before the link counts as dead although it stands."""
-        expected = [sensor.expected_interval_s for sensor in self._catalogue.sensors if sensor.expected_interval_s]
-        return max(SILENT_AT_LEAST_S, SILENT_AFTER_INTERVALS * min(expected)) if expected else None
+    # -- the link speaks (LinkEvents) -------------------------------------------------------------------------------
 
-    def _link_changed(self) -> None:
-        link = self._link
-        self._status_publisher.set(link.state, link.detail)
-        for sensor in self._catalogue.sensors:
-            if not link.is_up or sensor.device in link.devices_away:
-                self._state.mark(sensor.key, "offline")
+    def link_changed(self) -> None:
+        self._status_publisher.set(self._link.state, self._link.detail, self._link.link_state.value)
+
+    def link_left(self) -> None:
+        self._state.mark_all("offline")
+        self._old_states.all_left()
+
+    def device_left(self, name: str) -> None:
+        self._state.mark(self._registry.sensors_of(name), "offline")
+        self._old_states.device_left(name)
+
+    def _link_in_detail(self) -> JsonValue:
+        """All of what the status says in short."""
+        everybody = self._link.devices_away.all().items()
+        away = {name: {"reason": device.reason, "since": device.since_ms} for name, device in everybody}
+        return {"link": self._link.link_state.value, "detail": self._link.fault, "devices_away": away}

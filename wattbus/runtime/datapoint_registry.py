@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from wattbus.connector import DataFormat, Datapoint, DatapointType, Scalar
-from wattbus.jsontext import dumps
+from wattbus.connector import DataFormat, Datapoint, Scalar
 from wattbus.mqtt import topics
-from wattbus.mqtt.messages import AvailableDatapoints, DatapointDescription, DatapointMap
-
-Identity = tuple[DatapointType, str]
+from wattbus.mqtt.messages import DatapointMap
+from wattbus.runtime.announcement_payloads import AnnouncementPayloads, Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +21,28 @@ class Topics:
 
 
 class DatapointRegistry:
-    """Known datapoints and their topics. All are published until a datapoint map rules."""
+    """Known datapoints and their topics. All are published until a datapoint map rules.
+
+    There may be tens of thousands: what happens to one of them does not cost a look at the others.
+    """
 
     def __init__(self, connector: str) -> None:
         self.connector = connector
+        self.announcement = AnnouncementPayloads(self._datapoint_and_topic)
         self._known: dict[Identity, Datapoint] = {}
+        self._sensors_of: dict[str, dict[str, None]] = {}  # device → keys, an ordered set
+        self._intervals: Counter[float] = Counter()  # how many sensors are expected that often
         self._levels: dict[Identity, str] = {}
         self._used: set[str] = set()
         self._map: dict[Identity, list[str]] | None = None
         self._sensor_topics: dict[str, str] = {}
         self._actuators: dict[str, Datapoint] = {}
+        self._actuator_topics: dict[str, str] = {}
 
     # -- knowing ----------------------------------------------------------------------------------------------------
 
-    def describe(self, datapoints: Iterable[Datapoint]) -> bool:
-        """Add or describe anew; whether anything changed."""
+    def describe(self, datapoints: Iterable[Datapoint]) -> list[Identity]:
+        """Add or describe anew; what is new or has changed."""
         changed: list[Identity] = []
         collided = False
         for datapoint in datapoints:
@@ -46,14 +51,27 @@ class DatapointRegistry:
                 changed.append(identity)
                 if identity not in self._known:
                     collided |= self._assign_level(identity)
+                self._index(self._known.get(identity), datapoint)
                 self._known[identity] = datapoint
         # Thousands may be discovered one by one: look at all of them only when others had to move.
         self._select(self._known if collided else changed)
-        return bool(changed)
+        return changed
 
-    def discover(self, sensors: Iterable[Datapoint]) -> bool:
-        """Add sensors that were seen in a reading and are not known yet."""
+    def discover(self, sensors: Iterable[Datapoint]) -> list[Identity]:
+        """Add sensors that were seen in a reading and are not known yet; what is new."""
         return self.describe(sensor for sensor in sensors if ("sensor", sensor.key) not in self._known)
+
+    def _index(self, before: Datapoint | None, after: Datapoint) -> None:
+        if after.type != "sensor":
+            return
+        if before is not None:
+            self._sensors_of[before.device].pop(before.key, None)
+            if before.expected_interval_s:
+                self._intervals[before.expected_interval_s] -= 1
+                self._intervals += Counter()  # without those that are 0
+        self._sensors_of.setdefault(after.device, {})[after.key] = None
+        if after.expected_interval_s:
+            self._intervals[after.expected_interval_s] += 1
 
     def _assign_level(self, identity: Identity) -> bool:
         """Whether others have another level now, too."""
@@ -69,9 +87,14 @@ class DatapointRegistry:
     def sensor(self, key: str) -> Datapoint | None:
         return self._known.get(("sensor", key))
 
+    def sensors_of(self, device: str) -> Iterable[str]:
+        """The keys of a device's sensors."""
+        return self._sensors_of.get(device, {}).keys()
+
     @property
-    def sensors(self) -> list[Datapoint]:
-        return [datapoint for (kind, _), datapoint in self._known.items() if kind == "sensor"]
+    def shortest_interval_s(self) -> float | None:
+        """The expected interval (s) of the most frequent sensor; None when none has one."""
+        return min(self._intervals, default=None)
 
     # -- topics -----------------------------------------------------------------------------------------------------
 
@@ -115,13 +138,15 @@ class DatapointRegistry:
     def _select(self, identities: Collection[Identity]) -> None:
         """Find the topics of these; of all of them when there are no others."""
         if identities is self._known:
-            self._sensor_topics, self._actuators = {}, {}
+            self._sensor_topics, self._actuators, self._actuator_topics = {}, {}, {}
+        self.announcement.outdated(identities)
         for identity in identities:
             for topic in self._topics_of(identity):
                 if identity[0] == "sensor":
                     self._sensor_topics[identity[1]] = topic
                 else:
                     self._actuators[topic] = self._known[identity]
+                    self._actuator_topics[identity[1]] = topic
 
     def _topics_of(self, identity: Identity) -> list[str]:
         if self._map is None:
@@ -132,35 +157,11 @@ class DatapointRegistry:
     def topics(self) -> Topics:
         return Topics(frozenset(self._sensor_topics.values()), frozenset(self._actuators))
 
-    # -- announcing -------------------------------------------------------------------------------------------------
-
-    def available(self) -> bytes:
-        """The payload of `${C}/available_datapoints`."""
-        examples: dict[str, dict[str, Scalar]] = {"sensor": {}, "actuator": {}}
-        for (kind, key), datapoint in self._known.items():
-            examples[kind][key] = datapoint.example_value
-        return AvailableDatapoints(**examples).payload()
-
-    def descriptions(self) -> bytes:
-        """The payload of `${C}/datapoints`; deselected datapoints keep their default topic there."""
-        actuator_topics = {datapoint.key: topic for topic, datapoint in self._actuators.items()}
-        described = []
-        for (kind, key), datapoint in self._known.items():
-            known_topics = self._sensor_topics if kind == "sensor" else actuator_topics
-            topic = known_topics.get(key) or topics.value(self.connector, self._levels[kind, key])
-            described.append(_description(datapoint, topic).model_dump(exclude_unset=True))
-        return dumps(described)
-
-
-def _description(datapoint: Datapoint, topic: str) -> DatapointDescription:
-    given = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(datapoint).items()
-        if name in DatapointDescription.model_fields and (value not in (None, "") or name == "key")
-    }
-    if datapoint.repeatable:  # the usual thing is left out
-        del given["repeatable"]
-    return DatapointDescription.model_validate({**given, "topic": topic})
+    def _datapoint_and_topic(self, identity: Identity) -> tuple[Datapoint, str]:
+        """What is announced; deselected datapoints keep their default topic there."""
+        kind, key = identity
+        chosen = (self._sensor_topics if kind == "sensor" else self._actuator_topics).get(key)
+        return self._known[identity], chosen or topics.value(self.connector, self._levels[identity])
 
 
 def _valid(topic: str) -> bool:

@@ -5,25 +5,63 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
 from wattbus import metrics
 from wattbus.clock import Clock
-from wattbus.connector import Connector, Datapoint
-from wattbus.errors import ConfigError, LinkDown, causes
+from wattbus.connector import Connector, Datapoint, LinkState
+from wattbus.errors import ConfigError, LinkDown, LinkSilent, causes
 from wattbus.jsontext import JsonValue
 from wattbus.mqtt.messages import State
-from wattbus.retry import Backoff, FreshnessWatchdog
+from wattbus.retry import Backoff
+from wattbus.runtime.devices_away import DevicesAway
+from wattbus.runtime.link_states import LinkStates
+from wattbus.runtime.link_timers import LinkTimers
+from wattbus.service.conditions import Conditions
 
 log = logging.getLogger(__name__)
 
 ENDS_WITHIN_S = 120.0  # longest time that run() may take to end when it is cancelled
-SETTLED_AFTER_S = 5.0  # a link that stood this long without a message counts as up: some devices speak rarely
+
+
+class Decoded(NamedTuple):
+    """What became of a raw message: how many values it gave, and why it made no sense ("" when it did)."""
+
+    values: int
+    fault: str = ""
+
+
+class Permit(Protocol):
+    """Whether this process may speak to the device at all: not while another one lives that has its name."""
+
+    @property
+    def fault(self) -> str: ...
+
+    async def granted(self) -> None:
+        """Wait until it may."""
+
+    async def withdrawn(self) -> None:
+        """Wait until it may not."""
+
+
+class LinkEvents(Protocol):
+    """Who wants to know what becomes of a link."""
+
+    def link_changed(self) -> None:
+        """State, reason, or the devices that are away, are others now."""
+
+    def link_left(self) -> None:
+        """`run()` has ended: nothing is heard of any device."""
+
+    def device_left(self, name: str) -> None:
+        """Nothing is heard of this device."""
 
 
 class LinkSupervisor:
     """The connector's side of the world. It is the `Link` that the connector gets.
 
-    `changed` is called whenever `state`, `detail` or the devices that are away changed.
+    `emit` publishes and decodes a raw message. An outage is one of the service's `conditions`. `shortest_interval_s` is
+    the expected interval (s) of the most frequent sensor, None when nothing is expected of any.
     """
 
     def __init__(
@@ -32,64 +70,81 @@ class LinkSupervisor:
         connector: Connector,
         clock: Clock,
         *,
-        emit: Callable[[JsonValue, int | None], None],
+        emit: Callable[[JsonValue, int | None], Decoded],
         announce: Callable[[Iterable[Datapoint]], None],
-        changed: Callable[[], None],
-        silence_limit_s: Callable[[], float | None],
+        events: LinkEvents,
+        conditions: Conditions,
+        shortest_interval_s: Callable[[], float | None],
+        permit: Permit | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self.entered = False  # whether run() is being run: commands can be tried
-        self.devices_away: dict[str, str] = {}
+        self.failing = False  # a bug in the connector ended run(), it waits to be started again
+        self.devices_away = DevicesAway(clock)
         self._name = name
         self._connector = connector
         self._clock = clock
         self._emit = emit
         self._announce = announce
-        self._changed = changed
-        self._silence_limit_s = silence_limit_s
+        self._events = events
+        self._permit = permit
         self._backoff = backoff or Backoff()
-        self._watchdog = FreshnessWatchdog(None, clock)
-        self._up = False
-        self._reason = "connecting"
-        self._told_down = False
-        self._settles_after_s = SETTLED_AFTER_S
+        self._timers = LinkTimers(shortest_interval_s, clock)
+        self._states = LinkStates(conditions, events.link_changed, self._timers.is_value_due)
         self._leaving_since: float | None = None
-        self.failing = False  # a bug in the connector ended run(), it waits to be started again
 
     # -- what the connector is given --------------------------------------------------------------------------------
 
+    def connected(self) -> None:
+        self._timers.connected()
+        self._states.connected()
+
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
-        self._watchdog.fed()
-        self._is_up()
-        self._emit(raw, timestamp_ms)
+        decoded = self._emit(raw, timestamp_ms)
+        if decoded.values:
+            self._timers.values_came()
+            self._states.values_came()
+        elif decoded.fault:
+            self._timers.nonsense_came(decoded.fault)
+            self._states.nonsense_came(decoded.fault)
 
     def announce(self, datapoints: Iterable[Datapoint]) -> None:
         self._announce(datapoints)
+        if self.link_state is LinkState.CONNECTED:
+            self._states.judge()  # what is announced may be due
 
     def unit(self, name: str, up: bool, reason: str = "") -> None:
-        if up == (name not in self.devices_away):
-            if not up and reason != self.devices_away[name]:
-                self.devices_away[name] = reason  # no line in the log: it went once, and the status says why by now
-                self._changed()
-            return
         if up:
-            del self.devices_away[name]
-            log.info("device %s is back", name)
-        else:
-            self.devices_away[name] = reason
-            log.warning("device %s is away: %s", name, reason or "no reason given")
-        self._changed()
+            if self.devices_away.came_back(name):
+                self._events.link_changed()
+            return
+        is_new = name not in self.devices_away
+        if self.devices_away.went(name, reason):
+            if is_new:
+                self._events.device_left(name)
+            self._events.link_changed()
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
     @property
-    def is_up(self) -> bool:
-        return self._up
+    def link_state(self) -> LinkState:
+        return self._states.state
 
     @property
-    def is_silent(self) -> bool:
-        """The link stands, but nothing comes."""
-        return self._up and self._watchdog.is_silent
+    def fault(self) -> str:
+        """Why the link does not do what it should, "" when it does; single devices may be away all the same."""
+        return "" if self._states.is_well else self._states.reason
+
+    @property
+    def state(self) -> State:
+        return "degraded" if self.fault or self.devices_away else "online"
+
+    @property
+    def detail(self) -> str:
+        """What the status says beside the conditions, bounded however many devices are away."""
+        if self._states.has_failed:
+            return ""  # that nobody behind it is heard has the condition's cause now
+        return self.devices_away.summary or self.fault
 
     @property
     def stuck(self) -> str:
@@ -99,93 +154,90 @@ class LinkSupervisor:
             return ""
         return f"run() was told to end {for_s:.0f} s ago and did not"
 
-    @property
-    def state(self) -> State:
-        return "online" if self._up and not self.devices_away else "degraded"
-
-    @property
-    def detail(self) -> str:
-        if not self._up:
-            return self._reason
-        return "; ".join(f"{name}: {reason or 'away'}" for name, reason in self.devices_away.items())
-
     # -- keeping it going -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Enter the connector's run() for ever. Raises ConfigError only."""
         while True:
-            entered_at = self._clock.monotonic()
+            if self._permit is not None:
+                await self._permit.granted()
             try:
                 await self._enter()
+            except LinkSilent as error:
+                self._left(LinkState.SILENT, str(error) or "the device is silent")
             except LinkDown as error:
-                self._settles_after_s = error.settles_after_s
-                self._is_down(str(error) or "the device is away")
+                self._left(LinkState.DOWN, str(error) or "the device is away")
             except ConfigError:
                 raise
+            except _Withdrawn as error:
+                self._events.link_left()
+                self._states.given_up(str(error))
+                continue
             except Exception as error:
                 metrics.BUGS.labels(self._name, "run").inc()
                 log.exception("the connector failed; this is a bug, it is started again")
                 self.failing = True
-                self._is_down(f"a bug in the connector: {type(error).__name__}: {error}", tell=False)
-            if self._clock.monotonic() - entered_at >= SETTLED_AFTER_S:
-                self._backoff.reset()
+                self._left(LinkState.DOWN, f"a bug in the connector: {type(error).__name__}: {error}")
             await self._clock.sleep(self._backoff.next_s())
             self.failing = False
 
+    def _left(self, state: LinkState, reason: str) -> None:
+        self._note_settled()
+        if state is LinkState.DOWN:
+            self._timers.broke()
+        self._events.link_left()  # values turn offline before the status says why
+        self._states.left(state, reason)
+
     async def _enter(self) -> None:
-        self._watchdog = FreshnessWatchdog(self._silence_limit_s(), self._clock)
+        self._timers.entered()
+        self._states.entered()
         running = asyncio.ensure_future(self._connector.run(self))
         watching = asyncio.ensure_future(self._watch())
+        withdrawn = asyncio.ensure_future(self._withdrawn())
+        tasks = {running, watching, withdrawn}
         self.entered = True
         try:
-            await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.entered = False
-            for task in (running, watching):
+            for task in tasks:
                 task.cancel()
             self._leaving_since = self._clock.monotonic()
-            await asyncio.wait({running, watching})
+            await asyncio.wait(tasks)
             self._leaving_since = None
-        if not running.cancelled() and running.exception() is not None:
-            raise _one_cause(running.exception())
-        if not watching.cancelled() and watching.exception() is not None:
-            raise _one_cause(watching.exception())
+        for task in (running, watching, withdrawn):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise _one_cause(error)
         raise RuntimeError("run() ended without being told to")
 
+    async def _withdrawn(self) -> None:
+        if self._permit is None:
+            await asyncio.Event().wait()
+        else:
+            await self._permit.withdrawn()
+            raise _Withdrawn(self._permit.fault)
+
     async def _watch(self) -> None:
-        """Call a quiet link up after a while, and a silent one down."""
-        settled_at = self._clock.monotonic() + self._settles_after_s
+        """Notice when the link has settled, and when it is silent."""
         while True:
             await self._clock.sleep(1.0)
-            if self._clock.monotonic() >= settled_at:
-                self._is_up()
-            limit_s = self._watchdog.limit_s = self._silence_limit_s()
-            if limit_s is not None and self._watchdog.is_silent:
-                error = LinkDown(f"silent for {self._watchdog.silence_s:.0f} s")
-                error.settles_after_s = limit_s + SETTLED_AFTER_S
-                raise error
+            self._note_settled()
+            self.devices_away.log_the_rest()
+            if (overdue := self._timers.overdue()) is not None:
+                raise overdue
 
-    def _is_up(self) -> None:
-        if self._up:
-            return
-        self._up = True
-        if self._told_down:
-            log.info("the link is up again")
-        self._told_down = False
-        self._changed()
-
-    def _is_down(self, reason: str, tell: bool = True) -> None:
-        if tell and not self._told_down:
-            log.warning("the link is down: %s", reason)
-            self._told_down = True
-        if self._up or reason != self._reason:
-            self._up, self._reason = False, reason
-            self._changed()
+    def _note_settled(self) -> None:
+        if self._timers.has_settled:
+            self._backoff.reset()
+            self._states.settled()
 
 
-def _one_cause(error: BaseException | None) -> BaseException:
+class _Withdrawn(Exception):  # noqa: N818 - a state of the world
+    """Another process has the name."""
+
+
+def _one_cause(error: BaseException) -> BaseException:
     """Of several failures at once: wrong settings before a bug before a link that is down."""
-    assert error is not None
     found = causes(error)
     for cause in found:
         if isinstance(cause, ConfigError):

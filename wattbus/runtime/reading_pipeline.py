@@ -12,6 +12,7 @@ from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue, dumps
 from wattbus.mqtt.messages import Quality, RawMessage
 from wattbus.runtime.datapoint_registry import DatapointRegistry
+from wattbus.runtime.link_supervisor import Decoded
 from wattbus.runtime.outbox_publisher import OutboxPublisher
 from wattbus.runtime.readings import Plausibility, TimestampAllocator, flatten, raw_fault
 from wattbus.runtime.state_topics import StateTopics
@@ -52,7 +53,7 @@ class ReadingPipeline:
         self._decode_errors = 0
         self._bad_raw = 0
 
-    def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
+    def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> Decoded:
         """Publish raw, if asked, then decode; a message that makes no sense is kept raw, counted, and that is all."""
         received_ms = self._clock.now_ms() if timestamp_ms is None else timestamp_ms
         RAW_MESSAGES.labels(self._name).inc()
@@ -62,13 +63,12 @@ class ReadingPipeline:
             readings = list(self._connector.decode(raw))
         except DecodeError as error:
             self._count_decode_error(str(error))
-            return
+            return Decoded(0, str(error) or "no reason given")
         except Exception:  # noqa: BLE001 - a bug in a decoder must not cost the next message
             metrics.BUGS.labels(self._name, "decode").inc()
             self._count_decode_error("a bug in the decoder", traceback=True)
-            return
-        for reading in readings:
-            self._take(reading, received_ms)
+            return Decoded(0, "a bug in the decoder")
+        return Decoded(sum(self._take(reading, received_ms) for reading in readings))
 
     def _publish_raw(self, sender: OutboxPublisher, raw: JsonValue, received_ms: int) -> None:
         """What is no JSON is left out and counted; its values may be sound all the same."""
@@ -87,7 +87,8 @@ class ReadingPipeline:
         if self._decode_errors == 1 or self._decode_errors % 100 == 0:
             log.warning("cannot decode raw message (%d so far): %s", self._decode_errors, reason, exc_info=traceback)
 
-    def _take(self, reading: Reading, received_ms: int) -> None:
+    def _take(self, reading: Reading, received_ms: int) -> int:
+        """How many values the reading has."""
         READINGS.labels(self._name).inc()
         flat = flatten(reading)
         if flat.faults:
@@ -99,9 +100,11 @@ class ReadingPipeline:
             values, stamp = flat.values, self._stamps.received(flat.values, received_ms)
         else:
             stamp, values = self._stamps.own(flat.values, reading.timestamp_ms)
+            self._state.repeated(flat.values.keys() - values.keys())
         topics = {key: topic for key in values if (topic := self._catalogue.topic_of(key)) is not None}
         if topics:
             self._publish({key: values[key] for key in topics}, topics, stamp)
+        return len(flat.values)
 
     def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int) -> None:
         quality: dict[str, Quality] = {}

@@ -1,4 +1,4 @@
-"""What `/healthz`, `/readyz` and `/metrics` say about the services of this process."""
+"""What `/healthz`, `/readyz`, `/details` and `/metrics` say about the services of this process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from aiohttp import web
 
 from wattbus import metrics
 from wattbus.errors import AddressTaken, ConfigError
+from wattbus.jsontext import JsonValue
 
 # A check returns why it is not well, or "" when it is.
 Check = Callable[[], str]
+Details = Callable[[], JsonValue]
 
 
 class Health:
@@ -26,6 +28,14 @@ class Health:
         self._alive: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
         self._stuck: dict[str, Check] = {}
+        self._details: Details = dict
+
+    def details(self, details: Details) -> None:
+        """What `/details` says of this service: all of what its status on the bus must say in few words."""
+        self._details = details
+
+    def in_detail(self) -> JsonValue:
+        return self._details()
 
     def alive(self, name: str, check: Check) -> None:
         self._alive[name] = check
@@ -81,6 +91,10 @@ async def _readyz(_: web.Request) -> web.Response:
     return _answer(ready=True)
 
 
+async def _details(_: web.Request) -> web.Response:
+    return web.json_response({health.service: health.in_detail() for health in services()})
+
+
 async def _metrics(_: web.Request) -> web.Response:
     return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
@@ -94,6 +108,7 @@ class HealthServer:
         app = web.Application()
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/readyz", _readyz)
+        app.router.add_get("/details", _details)
         app.router.add_get("/metrics", _metrics)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
 

@@ -9,6 +9,7 @@ not disturbed. What a dead process left retained does not answer, and costs the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -16,20 +17,22 @@ import socket
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, BrokerRefuses, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, StatusMessage, WhoMessage, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 
 log = logging.getLogger(__name__)
 
 ASKED_TIMES, ANSWER_S = 3, 1.0  # how often a process that should be there is asked, and how long each time
 LOOK_AGAIN_S = 60.0
+UNKNOWN_AT_MOST_S = 10.0  # of a broker that does not even refuse
 
 
 class NameLock:
     """The wish of one process (`instance`) to have a name on the bus. `fault` says who has it instead.
 
-    `doubtful`: somebody else has left his status, and does not answer.
+    `doubtful`: somebody else has left its status, and does not answer.
     """
 
     def __init__(self, name: str, instance: str, bus: MqttClient, clock: Clock) -> None:
@@ -40,10 +43,39 @@ class NameLock:
         self._instance = instance
         self._clock = clock
         self._pause = Backoff(first_s=LOOK_AGAIN_S, longest_s=LOOK_AGAIN_S)
+        self._looked = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._not_taken = asyncio.Event()
+        self._not_taken.set()
+
+    async def granted(self) -> None:
+        """Wait until no other process is known to have the name.
+
+        Where that cannot be found out, because the broker is away, it is granted: nothing may keep a connector from its
+        device but another living process that talks to it already. One that was there when the broker was still
+        reachable counts until the broker says otherwise.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNKNOWN_AT_MOST_S):
+                await self._looked.wait()
+        await self._not_taken.wait()
+
+    async def withdrawn(self) -> None:
+        """Wait until another process has the name."""
+        await self._taken.wait()
 
     async def until_free(self) -> None:
         """Wait until nobody else runs under the name. Raises BrokerAway."""
+        try:
+            await self._until_free()
+        finally:
+            self._looked.set()
+
+    async def _until_free(self) -> None:
         while (holder := await self._look()) is not None:
+            self._taken.set()
+            self._not_taken.clear()
+            self._looked.set()
             if not self.fault:
                 log.error(
                     "the name %s is taken: another service runs under it (%s). Give one of them another name; this "
@@ -53,6 +85,8 @@ class NameLock:
                 )
             self.fault = f"the name {self._name} is taken by {whereabouts(holder)}"
             await self._clock.sleep(self._pause.next_s())
+        self._taken.clear()
+        self._not_taken.set()
         if self.fault:
             log.warning("the name %s is free now", self._name)
             self.fault = ""

@@ -26,11 +26,16 @@ class RecordingLink:
 
     raw: list[JsonValue] = field(default_factory=list)
     units: list[tuple[str, bool, str]] = field(default_factory=list)
+    is_connected: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         dumps(raw)  # JSON, or it raises
         self.raw.append(raw)
+        self.changed.set()
+
+    def connected(self) -> None:
+        self.is_connected = True
         self.changed.set()
 
     def announce(self, datapoints: Iterable[Datapoint]) -> None:

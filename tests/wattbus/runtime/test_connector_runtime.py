@@ -335,7 +335,7 @@ async def test_status_and_heartbeat_tell_the_truth(mosquitto: Mosquitto, tmp_pat
     async with plain_client(mosquitto.port) as client:
         async with running(connector, settings_for(mosquitto, tmp_path), clock):
             first = await client.message("meter/status")
-            assert (first["state"], first["detail"]) == ("degraded", "connecting to the device")
+            assert (first["state"], first["detail"]) == ("degraded", "connecting: no answer yet")
             beat = await client.message("meter/heartbeat")
             assert beat["next_heartbeats_timestamp"] - beat["this_heartbeats_timestamp"] == 30_000
             connector.read({"room": 1})

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.effort import calls_of
 from wattbus.connector import Datapoint, DatapointType
 from wattbus.mqtt import topics
 from wattbus.mqtt.messages import DatapointDescription, DatapointMap
@@ -78,7 +77,7 @@ def test_topics_do_not_depend_on_the_order_of_discovery(keys: list[Identity], ra
         assert datapoint is not None
         found["actuator", datapoint.key] = topic
     assert found == expected
-    described = json.loads(catalogue.descriptions())
+    described = json.loads(catalogue.announcement.descriptions())
     assert {(entry["type"], entry["key"]): entry["topic"] for entry in described} == expected
 
 
@@ -105,7 +104,7 @@ def test_an_actuator_that_is_described_anew_is_the_one_that_is_commanded() -> No
 def test_a_command_that_must_not_be_repeated_is_announced_as_such() -> None:
     catalogue = DatapointRegistry("c")
     catalogue.describe([Datapoint("start", "actuator", repeatable=False), Datapoint("limit", "actuator")])
-    start, limit = json.loads(catalogue.descriptions())
+    start, limit = json.loads(catalogue.announcement.descriptions())
     assert start["repeatable"] is False
     assert "repeatable" not in limit
     assert DatapointDescription.model_validate(limit).repeatable
@@ -118,22 +117,6 @@ def test_no_actuator_listens_where_services_speak_of_themselves(topic: str) -> N
     [fault] = catalogue.choose(DatapointMap(sensor={}, actuator={topic: "a", "c/deep/status": "a"}))
     assert topic in fault
     assert catalogue.topics.actuators == {"c/deep/status"}
-
-
-def calls_of(work: Any) -> int:
-    """How many Python functions `work` called."""
-    number = 0
-
-    def count(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal number
-        number += event == "call"
-
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return number
 
 
 @pytest.mark.parametrize("chosen", [False, True])
@@ -163,7 +146,7 @@ def test_a_map_rules_until_it_goes() -> None:
     assert catalogue.topics.actuators == {"t/1", "t/2"}
     catalogue.describe([Datapoint("later"), Datapoint("never")])
     assert catalogue.sensor_topics == {"a": "t/a", "later": "t/later"}
-    described = {entry["key"]: entry["topic"] for entry in json.loads(catalogue.descriptions())}
+    described = {entry["key"]: entry["topic"] for entry in json.loads(catalogue.announcement.descriptions())}
     assert described["b"] == "c/messages/b/value"
     assert described["a"] == "t/a"
     catalogue.choose(None)
