@@ -122,7 +122,7 @@ class House:
         variables = {"DATA_DIRECTORY": str(self.folder / "data"), **common, **variables}
         return Process(service, variables, self.folder / f"{name or service}.log", before)
 
-    def connector_to(self, port: int, name: str = "room", **more: str) -> Process:
+    def connector_to(self, port: int, name: str = "room", *, before: str = "", **more: str) -> Process:
         return self.process(
             "modbus_tcp",
             {
@@ -138,6 +138,7 @@ class House:
                 **more,
             },
             name,
+            before,
         )
 
     @property

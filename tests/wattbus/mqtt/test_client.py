@@ -297,5 +297,5 @@ async def test_a_broker_that_closes_before_it_answers_is_tried_again_at_once() -
     port = server.sockets[0].getsockname()[1]
     async with server, running(quick(BrokerSettings(mqtt_broker_port=port), "patient"), connected=False):
         async with asyncio.timeout(PATIENCE_S):  # in which the library would wait for an answer a dozen times
-            while visits < 50:
+            while visits < 20:
                 await asyncio.sleep(0.01)
