@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.fair_loop import FairLoop, monotonic
@@ -13,6 +14,10 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import BrokerSettings
 
 pytest_plugins = ["tests.support.schedule"]
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], FairLoop]]:

@@ -26,6 +26,7 @@ from wattbus.settings import load
 
 SOON_S = PATIENCE_S
 NOT_AUTHORISED = 135
+LISTENING = Path("/proc/net/tcp")  # Linux: proc_net_tcp(5); state 0A is LISTEN
 EVERYBODY = (
     "anna:reader,ben:operator,second-history:history,second-controller:controller,cloud:forwarder,finder:discovery,"
     "ha:home-assistant,meters:recalc,solar"
@@ -138,8 +139,12 @@ class Installation:
 
 
 def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """Asked of the system: whoever connects to the port for TLS and goes again is an error in the broker's log."""
+    if not LISTENING.exists():
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+    sockets = [line.split() for line in LISTENING.read_text().splitlines()[1:]]
+    return any(fields[1].endswith(f":{port:04X}") and fields[3] == "0A" for fields in sockets)
 
 
 def until(holds: Any, what: str = "", tell: Any = str) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import family
-from tests.support.runner import GRACE, RUN
+from tests.support.runner import GRACE, NOTES, RUN
 from tests.support.waiting import patience, until
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ class RunOfASuite:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.support.runner", "-q", "-c", os.devnull, "-p", "no:cacheprovider",
             "-p", "xdist.plugin", "--rootdir", self.folder, *arguments, self.folder,
-            cwd=ROOT, env={**os.environ, **ENVIRONMENT}, stdin=asyncio.subprocess.DEVNULL,
+            cwd=ROOT, env={**os.environ, **ENVIRONMENT, "TMPDIR": str(self.folder)}, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         try:
@@ -175,3 +175,4 @@ async def test_what_a_killed_run_left_is_ended_by_the_next(suite: Callable[..., 
         async with killed.running("-k", "nothing") as following:
             await following.ended()
             assert killed.left() == []
+    assert not [*killed.folder.glob(f"{NOTES}*")]

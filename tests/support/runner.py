@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support import family
@@ -29,13 +30,17 @@ GRACE = "WATTBUS_TEST_GRACE_S"
 ENDS_WITHIN_S = 60.0  # pytest, when it is asked to end
 LEAVES_WITHIN_S = float(os.environ.get(GRACE, "10"))  # what tests have started, after pytest
 LOOK_S = 0.1
+NOTES = "wattbus-tests-"  # folders of this name, with their owner in them
+OWNER = "owner"
 
 
 class Run:
     """One run of pytest."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self._notes = Path(tempfile.mkdtemp(prefix="wattbus-tests-"))
+        self._name = next((name(process) for process in family.processes() if process.pid == os.getpid()), "")
+        self._notes = Path(tempfile.mkdtemp(prefix=NOTES))
+        (self._notes / OWNER).write_text(self._name)
         self._arguments = arguments
         self._asked_by: int | None = None
         self._ends_at = float("inf")
@@ -60,10 +65,9 @@ class Run:
         """Start pytest; its number."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._asked_to_end)
-        ours = next(process for process in family.processes() if process.pid == os.getpid())
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", "-p", "tests.support.run_notes", *self._arguments],
-            env={**os.environ, FOLDER: str(self._notes), RUN: f"{ours.pid} {ours.started}"},
+            env={**os.environ, FOLDER: str(self._notes), RUN: self._name},
             preexec_fn=family.ends_with_parent(signal.SIGINT),  # no thread is here
         ).pid
 
@@ -102,22 +106,33 @@ class Run:
         return [f"LEFT OVER process {found.pid} ({found.command:.200}), started by {starter(found)}" for found in left]
 
 
+def name(process: family.Process) -> str:
+    """One that no other process had or will have, on this machine since it was started."""
+    return f"{process.pid} {process.started}"
+
+
 def starter(process: family.Process) -> str:
     """The test that started a process; pytest puts its name into the environment."""
     return process.variable("PYTEST_CURRENT_TEST").rpartition(" (")[0] or "a test that cannot be told"
 
 
 def end_what_earlier_runs_left() -> None:
-    """End the processes of runs that have themselves ended, and could not do it."""
+    """End the processes of runs that have themselves ended, and could not do it; remove their notes."""
 
     def orphans() -> list[family.Process]:
         running = family.processes()
-        runs = {f"{process.pid} {process.started}" for process in family.processes()}  # asked later: none is missing
+        runs = {name(process) for process in family.processes()}  # asked later: none is missing
         return [process for process in running if (run := process.variable(RUN)) and run not in runs]
 
     for process in orphans():
         print(f"Left over of an earlier run: process {process.pid} ({process.command:.200})", file=sys.stderr)  # noqa: T201
     family.end(orphans, LEAVES_WITHIN_S)
+    owners = [*Path(tempfile.gettempdir()).glob(f"{NOTES}*/{OWNER}")]
+    runs = {name(process) for process in family.processes()}
+    for owner in owners:
+        with suppress(OSError):  # another run may be at it
+            if (of := owner.read_text()) and of not in runs:
+                shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":
