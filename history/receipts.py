@@ -84,6 +84,10 @@ class Session:
             self.dropped.remove(arrived.sequence)
         self._keep_short()
 
+    def has(self, sequence: int) -> bool:
+        """Whether this reading is stored."""
+        return 1 <= sequence <= self.upto and sequence not in self.missing and sequence not in self.dropped
+
     def _drop(self, first: int, last: int) -> None:
         """Only what is not there can be lost: a report of more must not hide that the rest is stored."""
         for start, end in [*self.missing.within(first, last), (max(first, self.upto + 1), last)]:
@@ -136,6 +140,11 @@ class SessionTracker:
         while len(self._sessions) > MOST_SESSIONS + len(touched):
             self._sessions.popitem(last=False)
         return [session.state() for session in touched.values()]
+
+    def has(self, arrived: Arrived) -> bool:
+        """Whether the reading of this message is stored, as far as its session is known here."""
+        session = self._sessions.get(arrived.key)
+        return session is not None and session.has(arrived.sequence)
 
     def forget(self, keys: Collection[Key]) -> None:
         """What was noted of these was not written: look it up again."""

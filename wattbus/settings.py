@@ -107,7 +107,18 @@ class ServiceSettings(BrokerSettings):
         return "DEBUG" if self.debug else self.loglevel
 
 
-class ConnectorSettings(ServiceSettings):
+class FutureLimit(Settings):
+    """How wrong a clock may be: the same for connectors and histories."""
+
+    future_limit_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="A timestamp further in the future than this (s) is not believed: its values get the time of their "
+        "arrival and are marked `implausible`.",
+    )
+
+
+class ConnectorSettings(ServiceSettings, FutureLimit):
     """What every connector can be told."""
 
     connector_name: TopicLevel = Field(

@@ -29,6 +29,7 @@ from wattbus.runtime.reading_pipeline import ReadingPipeline
 from wattbus.runtime.staleness import Staleness
 from wattbus.runtime.state_topics import StateTopics
 from wattbus.service import health
+from wattbus.service.future_times import FutureTimes
 from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import ConnectorSettings
@@ -109,6 +110,7 @@ class Runtime:
             self._sender,
             raw_sender,
             self._state,
+            FutureTimes(self._status_publisher, settings.future_limit_seconds, clock),
             clock,
             self._announcer.changed,
         )

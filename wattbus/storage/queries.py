@@ -47,7 +47,7 @@ class Queries:
     def _rows(self, datapoint: int, span: Span) -> CompoundSelect[Any]:
         return union_all(
             *(
-                select(t.c.time, t.c.number, t.c.whole, t.c.other, t.c.quality).where(
+                select(t.c.time, t.c.number, t.c.is_integer, t.c.json_value, t.c.quality).where(
                     t.c.datapoint == datapoint, *_within(t, span)
                 )
                 for t in self._levels
@@ -86,12 +86,12 @@ class Queries:
         if function == "last":
             ends = select(func.max(rows.c.time)).group_by(start).scalar_subquery()
             found = await connection.execute(
-                select(start, rows.c.number, rows.c.whole, rows.c.other, rows.c.quality)
+                select(start, rows.c.number, rows.c.is_integer, rows.c.json_value, rows.c.quality)
                 .where(rows.c.time.in_(ends))
                 .order_by(start)
             )
             return [_value(*row) for row in found]
-        results = select(start, *_aggregate(function, rows.c.number, rows.c.other)).group_by(start).order_by(start)
+        results = select(start, *_aggregate(function, rows.c.number, rows.c.json_value)).group_by(start).order_by(start)
         return [StoredValue(bucket, _result(*parts)) for bucket, *parts in await connection.execute(results)]
 
 
@@ -148,17 +148,19 @@ async def _newest_in(
     same = and_(table.c.datapoint == end.c.id, table.c.time == end.c.time)
     found = await connection.execute(select(table).join(end, same))
     return {
-        row.datapoint: _value(row.time, row.number, row.whole, row.other, row.quality)
+        row.datapoint: _value(row.time, row.number, row.is_integer, row.json_value, row.quality)
         for row in found
         if row.datapoint in wanted
     }
 
 
-def _aggregate(function: Aggregate, number: ColumnElement[Any], other: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+def _aggregate(
+    function: Aggregate, number: ColumnElement[Any], json_value: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
     """The columns that `_result` makes one of."""
     if function == "count":
         return [func.count()]
-    any_number = _number(number, other)
+    any_number = _number(number, json_value)
     if function == "min":
         return [func.min(any_number)]
     if function == "max":
@@ -169,12 +171,12 @@ def _aggregate(function: Aggregate, number: ColumnElement[Any], other: ColumnEle
     return [func.count(any_number), func.sum(small), func.sum(large)]
 
 
-def _number(number: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+def _number(number: ColumnElement[Any], json_value: ColumnElement[Any]) -> ColumnElement[Any]:
     """Integers beyond 2^53 lie beside the numbers, as JSON text: the only such text that begins with a digit or -."""
-    first = func.substr(other, 1, 1)
+    first = func.substr(json_value, 1, 1)
     return case(
         (number.is_not(None), number),
-        (and_(first.in_(list("-0123456789")), func.length(other) <= LONGEST_NUMBER), cast(other, Double)),
+        (and_(first.in_(list("-0123456789")), func.length(json_value) <= LONGEST_NUMBER), cast(json_value, Double)),
         (first == "-", literal(-math.inf, Double)),
         (first.in_(list("0123456789")), literal(math.inf, Double)),
         else_=None,
@@ -190,5 +192,7 @@ def _result(first: float | int | None, *sums: float | None) -> float | int | Non
     return result if result is None or math.isfinite(result) else None
 
 
-def _value(time: int, number: float | None, whole: int, other: str | None, quality: str | None) -> StoredValue:
-    return StoredValue(time, from_columns(number, whole, other), quality)
+def _value(
+    time: int, number: float | None, is_integer: int, json_value: str | None, quality: str | None
+) -> StoredValue:
+    return StoredValue(time, from_columns(number, is_integer, json_value), quality)

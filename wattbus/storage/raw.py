@@ -99,5 +99,5 @@ class RawStore(RawReader, Protocol):
     async def bytes_used(self) -> int:
         """How much the raw messages occupy, estimated; other tables of the database do not count."""
 
-    async def oldest_ms(self) -> int | None:
-        """The time of the oldest raw message, None when there is none."""
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """The time of the oldest raw message (of those from `from_ms` on), None when there is none."""

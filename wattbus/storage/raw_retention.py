@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.engine import Engine
 from wattbus.storage.records import Removed, Retention
+from wattbus.storage.retention import LONG_AGO
 
 DAY_MS = 86_400_000
 ROWS_PER_STEP = 1_000
@@ -29,7 +30,8 @@ _OLDEST_STEP = text(
     " FROM raw_connectors WHERE messages > 0"
 )
 _OLDEST = text(
-    "SELECT min((SELECT min(time) FROM raw_messages WHERE connector = raw_connectors.id)) FROM raw_connectors"
+    "SELECT min((SELECT min(time) FROM raw_messages WHERE connector = raw_connectors.id AND time >= :from_ms))"
+    " FROM raw_connectors"
 )
 
 
@@ -57,9 +59,10 @@ class RawSteppingRetainer:
         async with self._engine.reading() as connection:
             return int((await connection.execute(_BYTES)).scalar_one())
 
-    async def oldest_ms(self) -> int | None:
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
         async with self._engine.reading() as connection:
-            oldest: int | None = (await connection.execute(_OLDEST)).scalar()
+            parameters = {"from_ms": LONG_AGO if from_ms is None else from_ms}
+            oldest: int | None = (await connection.execute(_OLDEST, parameters)).scalar()
             return oldest
 
     async def _remove_beyond(self, most_bytes: int) -> int:
