@@ -103,13 +103,14 @@ class ReadingPipeline:
             self._state.repeated(flat.values.keys() - values.keys())
         topics = {key: topic for key in values if (topic := self._catalogue.topic_of(key)) is not None}
         if topics:
-            self._publish({key: values[key] for key in topics}, topics, stamp)
+            own: Quality | None = "unverified" if reading.is_unverified else None
+            self._publish({key: values[key] for key in topics}, topics, stamp, own)
         return len(flat.values)
 
-    def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int) -> None:
+    def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int, own: Quality | None) -> None:
         quality: dict[str, Quality] = {}
         for key, value in values.items():
-            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp)
+            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp) or own
             if judged is not None:
                 quality[key] = judged
 
