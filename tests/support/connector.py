@@ -31,7 +31,12 @@ class ScriptedConnector:
     # -- the test speaks --------------------------------------------------------------------------------------------
 
     def read(
-        self, values: Mapping[str, Any], timestamp_ms: int | None = None, device: str = "", *, is_unverified: bool = False
+        self,
+        values: Mapping[str, Any],
+        timestamp_ms: int | None = None,
+        device: str = "",
+        *,
+        is_unverified: bool = False,
     ) -> None:
         """The device says this."""
         reading = {"values": dict(values), "timestamp": timestamp_ms, "device": device}
@@ -69,7 +74,9 @@ class ScriptedConnector:
         if not isinstance(raw, dict):
             raise DecodeError(f"{raw!r} is no frame of ours")
         is_unverified = raw.get("unverified", False)
-        return [Reading(raw["values"], raw["timestamp"], raw["device"], is_unverified)]  # a KeyError here is a bug, on purpose
+        return [
+            Reading(raw["values"], raw["timestamp"], raw["device"], is_unverified)
+        ]  # a KeyError here is a bug, on purpose
 
     async def write(self, key: str, value: Scalar) -> None:
         self.written.append((key, value))
