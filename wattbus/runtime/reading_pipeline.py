@@ -111,26 +111,15 @@ class ReadingPipeline:
             self._state.repeated(flat.values.keys() - values.keys())
         topics = {key: topic for key in values if (topic := self._catalogue.topic_of(key)) is not None}
         if topics:
-<<<<<<< HEAD
-            self._publish({key: values[key] for key in topics}, topics, stamp, in_doubt)
-        return len(flat.values)
-
-    def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int, in_doubt: bool) -> None:
-        quality: dict[str, Quality] = {}
-        for key, value in values.items():
-            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp)
-            if in_doubt:
-                judged = "implausible"
-=======
-            own: Quality | None = "unverified" if reading.is_unverified else None
+            own: Quality | None = "implausible" if in_doubt else "unverified" if reading.is_unverified else None
             self._publish({key: values[key] for key in topics}, topics, stamp, own)
         return len(flat.values)
 
     def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int, own: Quality | None) -> None:
+        """`own` is the quality of the reading as a whole, None: it is good; each value may be worse."""
         quality: dict[str, Quality] = {}
         for key, value in values.items():
             judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp) or own
->>>>>>> refs/heads/fields
             if judged is not None:
                 quality[key] = judged
 

@@ -132,7 +132,6 @@ async def test_readings_are_numbered_without_holes_and_state_says_which(mosquitt
         assert "meter/values" not in kept
 
 
-<<<<<<< HEAD
 async def test_a_time_in_the_future_is_replaced_by_that_of_the_arrival_marked_counted_and_said(
     mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,7 +152,8 @@ async def test_a_time_in_the_future_is_replaced_by_that_of_the_arrival_marked_co
         connector.read({"room": 25.0}, timestamp_ms=clock.now_ms())
         await client.until(lambda: "ahead" not in client.last("meter/status")["detail"])
     assert caplog.text.count("times in the future: ") == 2, "when it begins and when it is over"
-=======
+
+
 async def test_a_reading_that_nothing_but_its_form_speaks_for_says_so(mosquitto: Mosquitto, tmp_path: Path) -> None:
     connector = ScriptedConnector(ROOM)
     async with running(connector, settings_for(mosquitto, tmp_path)), plain_client(mosquitto.port) as client:
@@ -163,7 +163,6 @@ async def test_a_reading_that_nothing_but_its_form_speaks_for_says_so(mosquitto:
         assert unverified["quality"] == {"room": "unverified", "other": "unverified"}
         assert implausible["quality"] == {"room": "implausible"}, "the worse of the two"
         assert (await client.message("meter/messages/other/value"))["quality"] == "unverified"
->>>>>>> refs/heads/fields
 
 
 async def test_state_on_change_is_published_when_it_changes_and_now_and_then(
