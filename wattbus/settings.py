@@ -142,6 +142,17 @@ class ConnectorSettings(ServiceSettings, FutureLimit):
         description="Bound of the outbox on disk (bytes), in which readings wait for history's receipt; beyond it the "
         "oldest go first, counted.",
     )
+    outbox_write_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="Readings that have waited so long (s) are written to the outbox's files: as much may be lost when "
+        "the process is killed. On an SD card 10 spares it.",
+    )
+    outbox_stop_seconds: float = Field(
+        5.0,
+        ge=0,
+        description="How long (s) a stop waits for history's receipts when the disk does not take what waits.",
+    )
     command_max_age_seconds: float = Field(
         300.0, gt=0, description="Commands that waited longer than this at the broker (s) end as `expired`."
     )
