@@ -47,6 +47,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given counts: `load` reads environment and files itself."""
         return (init_settings,)
 
 
@@ -104,6 +105,7 @@ class ServiceSettings(BrokerSettings):
 
     @property
     def level(self) -> str:
+        """The log level by Python's name for it."""
         return "DEBUG" if self.debug else self.loglevel
 
 
@@ -171,6 +173,7 @@ class ConnectorSettings(ServiceSettings, FutureLimit):
 
     @property
     def name(self) -> str:
+        """The connector's name, which is its service's."""
         return self.connector_name
 
 

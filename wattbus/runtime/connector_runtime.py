@@ -365,13 +365,16 @@ class Runtime:
     # -- the link speaks (LinkEvents) -------------------------------------------------------------------------------
 
     def link_changed(self) -> None:
+        """The link, or what is said about it, has changed: status and values follow."""
         self._status_publisher.set(self._link.state, self._link.detail, self._link.link_state.value)
 
     def link_left(self) -> None:
+        """The link is not up any more: all values turn `offline`."""
         self._state.mark_all("offline")
         self._old_states.all_left()
 
     def device_left(self, name: str) -> None:
+        """One of several devices is away: its values turn `offline`."""
         self._state.mark(self._registry.sensors_of(name), "offline")
         self._old_states.device_left(name)
 

@@ -168,6 +168,7 @@ class Outbox:
         return {session: numbers.ranges() for session, numbers in self._dropped.items() if numbers}
 
     def reported(self, session: str, ranges: Iterable[Range]) -> None:
+        """These losses were reported, and are forgotten."""
         for first, last in ranges:
             self._dropped.get(session, RangeSet()).remove(first, last)
 

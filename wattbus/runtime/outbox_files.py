@@ -48,18 +48,22 @@ class OutboxSegment:
     finished: bool = False  # ends with its mark, or in half a line: nothing may be appended
 
     def mean_payload(self) -> float:
+        """Bytes of payload per entry."""
         return self.payload_bytes / max(1, self.entries)
 
 
 def entry(number: int, payload: bytes) -> bytes:
+    """The line of one entry."""
     return b"%d %08x %b\n" % (number, crc32(payload), payload)
 
 
 def heading(owner: str, session: str) -> bytes:
+    """The first line of a file."""
     return f"wattbus-outbox 1 {owner} {session}\n".encode()
 
 
 def end_mark(entries: int) -> bytes:
+    """The last line of a file that its process has finished."""
     return b"end %d\n" % entries
 
 
@@ -83,6 +87,7 @@ def append(path: Path, content: bytes, size: int, durable: bool) -> None:
 
 
 def unlink(path: Path) -> None:
+    """Delete a file; one that cannot be deleted is left."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:  # a disk that turned read-only: what is in there will be sent once more, no worse

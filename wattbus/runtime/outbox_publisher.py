@@ -73,6 +73,7 @@ class OutboxPublisher:
 
     @property
     def session(self) -> str:
+        """The session of the readings that come in now."""
         return self._outbox.session
 
     def put(self, message: Callable[[int], bytes]) -> int:

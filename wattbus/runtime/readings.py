@@ -148,6 +148,7 @@ class Plausibility:
         self._counters: dict[str, tuple[int, float]] = {}
 
     def quality(self, datapoint: Datapoint | None, value: Scalar, timestamp_ms: int) -> Quality | None:
+        """`implausible` or None for a value at a time (ms)."""
         if datapoint is None or isinstance(value, bool) or not isinstance(value, int | float):
             return None
         low, high = datapoint.min_value, datapoint.max_value

@@ -62,6 +62,7 @@ class LogPublisher(logging.Handler):
         self._loop = asyncio.get_running_loop()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Publish a record of this service, from any thread; others' are left to them."""
         if SERVICE.get() != self._service or record.name.startswith("wattbus.mqtt.client"):
             return
         try:

@@ -50,6 +50,7 @@ class PostgresRawReader(RawTableReader):
     """`RawReader` of a PostgreSQL database."""
 
     async def connectors(self) -> list[RawConnector]:
+        """As `RawReader.connectors`."""
         async with self._engine.reading() as connection:
             if await timescale.is_hypertable(connection, RAW_MESSAGES):
                 found = (await connection.execute(_CONNECTORS_IN_CHUNKS)).all()
@@ -70,9 +71,12 @@ class PostgresRawStore(PostgresRawReader):
         self._retainer = TableRetainer(engine, RAW_MESSAGES, RawSteppingRetainer(engine, _DELETE, leave_it))
 
     async def open(self) -> None:
+        """As `Openable.open`."""
         await self._engine.open()
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
+        """As `RawStore.write`."""
+
         async def work(connection: AsyncConnection) -> Written:
             numbers = await connector_numbers(connection, records)
             await _alone_with(connection, {numbers[record.connector] for record in records})
@@ -88,12 +92,15 @@ class PostgresRawStore(PostgresRawReader):
         return await self._engine.write(work)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`."""
         return await self._retainer.retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         return await self._retainer.bytes_used()
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
         return await self._retainer.oldest_ms(from_ms)
 
 

@@ -41,9 +41,12 @@ class SqliteRawStore(RawTableReader):
         self._retainer = RawSteppingRetainer(engine, _DELETE, give_back)
 
     async def open(self) -> None:
+        """As `Openable.open`."""
         await self._engine.open()
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
+        """As `RawStore.write`."""
+
         async def work(connection: AsyncConnection) -> Written:
             rows = raw_rows(records, await connector_numbers(connection, records))
             last = (await connection.execute(select(func.coalesce(func.max(raw_messages.c.id), 0)))).scalar_one()
@@ -55,10 +58,13 @@ class SqliteRawStore(RawTableReader):
         return await self._engine.write(work)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`."""
         return await self._retainer.retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         return await self._retainer.bytes_used()
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
         return await self._retainer.oldest_ms(from_ms)
