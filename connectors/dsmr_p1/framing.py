@@ -118,7 +118,9 @@ class TelegramFinder:
     def _whole(self, end: re.Match[bytes], starts: list[int]) -> tuple[Found | None, int]:
         """The telegram that ends here and whose CRC is right, and where it starts."""
         printed = _printed(end)
-        for start in starts if printed is not None else ():
+        if printed is None:
+            return None, 0
+        for start in starts:
             data = self._bytes(start, end.end())
             if data is not None and (by := right_crc(data[: end.start() + 1 - start], printed)):
                 return Found(_with_line_end(data.decode(ENCODING)), True, by=by), start
