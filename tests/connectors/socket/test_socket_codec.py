@@ -428,6 +428,17 @@ def test_no_pair_is_invented(line: str) -> None:
         assert all(name in line for name in values(line, PAIRS))
 
 
+@pytest.mark.parametrize("text", ['{"t":1},', '{"t":1} ,\r\n', ',{"t":1}', '{"t":1},\0'])
+def test_json_with_the_comma_to_the_next_one(text: str) -> None:
+    """Lines and datagrams of an array that never ends."""
+    assert values(text, JSON) == {"t": 1}
+
+
+@pytest.mark.parametrize("text", ['{"t":1},,', "21,", '{"t":1},{"t":2}', ","])
+def test_json_with_other_commas_is_refused(text: str) -> None:
+    assert "no JSON" in refused(text, JSON)
+
+
 # -- encodings ---------------------------------------------------------------------------------------------------------
 
 
