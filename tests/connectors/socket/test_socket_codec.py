@@ -84,6 +84,7 @@ def test_lines_of_values(line: str, expected: dict[str, Any]) -> None:
         ("14 15\n14 16", "several lines in one message"),
         (b"14 1\xff5", "'1\ufffd5' is no number"),
         (b"14 1\x005", "is no number"),
+        ("power=100 temp=21.5", "for names and values: PARSE_AS=PAIRS"),
     ],
 )
 def test_a_line_with_one_field_that_is_wrong_gives_nothing(line: str | bytes, fault: str) -> None:
