@@ -186,7 +186,7 @@ async def test_a_process_that_never_had_its_name_keeps_its_hands_off_the_memory(
                     await asyncio.sleep(0.01)
             await building.schedule(2, plan(None, None, 21))
             await building.commanded(2, 21)
-            first._save()
+            await first._save()
         file = tmp_path / "controller" / "controller.json"
         actuators: dict[str, Any] = json.loads(file.read_bytes())["actuators"]
         assert actuators["plain/messages/2/value"]["schedule"]["timestamp"] <= now_ms()

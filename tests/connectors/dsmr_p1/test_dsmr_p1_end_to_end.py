@@ -29,8 +29,9 @@ from wattbus.runtime.connector_runtime import run_connector
 
 SOON_S = PATIENCE_S
 STORED = (
-    "SELECT key, time, number, other FROM (SELECT datapoint, time, number, other FROM recent UNION ALL"
-    " SELECT datapoint, time, number, other FROM history) JOIN datapoints ON datapoint = id WHERE connector = 'meter'"
+    "SELECT key, time, number, json_value FROM (SELECT datapoint, time, number, json_value FROM recent UNION ALL"
+    " SELECT datapoint, time, number, json_value FROM history) JOIN datapoints ON datapoint = id"
+    " WHERE connector = 'meter'"
 )
 
 

@@ -40,7 +40,7 @@ async def test_datapoints_of_described_nodes_are_known_beforehand() -> None:
     }
     assert known["sensor", "emontx3__vrms"].unit == "V"
     assert known["sensor", "emontx3__rssi"].device == "emontx3"
-    assert known["actuator", "board__frequency"].allowed_values == (433, 868, 915)
+    assert known["actuator", "board__frequency"].allowed_values == (433, 434, 868, 869, 915)
     assert ("actuator", "emontx3__transmit") in known
 
 
