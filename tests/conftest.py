@@ -8,11 +8,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support import ports
 from tests.support.fair_loop import FairLoop, monotonic
 from wattbus.clock import SystemClock
+from wattbus.mqtt import embedded_broker
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import BrokerSettings
 
+embedded_broker.free_port = ports.free_port  # for the brokers of this process
 pytest_plugins = ["tests.support.schedule"]
 
 # How long an example takes says how busy the machine is.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE_S
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.service import health
 from wattbus.service.health import HealthServer
 

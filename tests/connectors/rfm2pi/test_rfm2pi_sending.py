@@ -14,8 +14,8 @@ from links.serial_pty import PseudoTerminal
 from tests.connectors.rfm2pi.conftest import connector_for, running, until
 from tests.support.clock import VirtualClock
 from tests.support.link import WITHIN_S, entered
+from tests.support.ports import free_port
 from wattbus.errors import CommandRejected, LinkDown
-from wattbus.mqtt.embedded_broker import free_port
 
 GLCD = {  # github.com/openenergymonitor/emonhub/pull/68
     "20": {
