@@ -100,3 +100,16 @@ def test_the_picture_has_every_room_and_every_file_of_the_small_ones() -> None:
     for room in (TOP, "mqtt", "service", "runtime", "recording"):
         folder = LIBRARY if room == TOP else LIBRARY / room
         assert {file.name for file in folder.glob("*.py")} - {"__init__.py"} == picture[room], room
+
+
+# A connector that has a second interface of its own to a broker speaks to it as everybody does.
+BESIDE_THE_TOP = {"connectors/im871a/recalc.py": {"mqtt"}}
+
+
+@pytest.mark.parametrize(
+    "file", [*files(PROJECT / "connectors"), *files(PROJECT / "links")], ids=lambda file: str(file.relative_to(PROJECT))
+)
+def test_connectors_and_links_need_the_top_alone(file: Path) -> None:
+    """What their authors use stands there; the rooms are free to change."""
+    used = {room_of(module) for module in imported(file) if module.split(".")[0] == "wattbus"}
+    assert used <= {TOP} | BESIDE_THE_TOP.get(str(file.relative_to(PROJECT)), set())

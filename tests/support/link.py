@@ -10,8 +10,8 @@ from typing import Any
 
 from wattbus.connector import Connector, Datapoint
 from wattbus.errors import DecodeError, LinkDown, causes
+from wattbus.flattening import flatten, raw_fault
 from wattbus.jsontext import JsonValue
-from wattbus.runtime.readings import flatten, raw_fault
 
 WITHIN_S = 15.0  # a bound that only a hang reaches
 
