@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from api import plans
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict, Unavailable, fault
 from api.live import Live
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.mqtt.client import MqttClient, Outgoing, Published
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import Outcome, ResultMessage
+from wattbus.mqtt.packets import Outgoing, Published
 from wattbus.storage.records import PlanKind
 
 PUBACK_S = 5.0  # a broker that takes longer than this counts as away
@@ -50,16 +51,20 @@ class Commands:
         live.on_result = self._told
 
     async def set_value(
-        self, datapoint: Datapoint, value: JsonValue, timestamp_ms: int | None = None
+        self, datapoint: KnownDatapoint, value: JsonValue, timestamp_ms: int | None = None
     ) -> PublishedCommand:
         """Command an actuator and wait a moment for the outcome."""
         return await self.post_value(datapoint, {"value": value, "timestamp": self._time(timestamp_ms)})
 
-    async def set_setpoint(self, datapoint: Datapoint, items: JsonValue, timestamp_ms: int | None = None) -> JsonValue:
+    async def set_setpoint(
+        self, datapoint: KnownDatapoint, items: JsonValue, timestamp_ms: int | None = None
+    ) -> JsonValue:
         """Publish a setpoint, a list of items; the message as it was published."""
         return await self.post_plan("setpoint", datapoint, {"setpoint": items, "timestamp": self._time(timestamp_ms)})
 
-    async def set_schedule(self, datapoint: Datapoint, items: JsonValue, timestamp_ms: int | None = None) -> JsonValue:
+    async def set_schedule(
+        self, datapoint: KnownDatapoint, items: JsonValue, timestamp_ms: int | None = None
+    ) -> JsonValue:
         """Publish a schedule, a list of items; the message as it was published."""
         return await self.post_plan("schedule", datapoint, {"schedule": items, "timestamp": self._time(timestamp_ms)})
 
@@ -68,7 +73,7 @@ class Commands:
 
     # -- as messages ------------------------------------------------------------------------------------------------
 
-    async def post_value(self, datapoint: Datapoint, body: JsonValue) -> PublishedCommand:
+    async def post_value(self, datapoint: KnownDatapoint, body: JsonValue) -> PublishedCommand:
         """As `set_value`, with a body of REST."""
         topic = _actuator_topic(datapoint)
         message = plans.value_message(datapoint, body, self._clock.now_ms())
@@ -101,7 +106,7 @@ class Commands:
             )
         return PublishedCommand(command_id, message["value"], message["timestamp"], told.outcome, told.detail)
 
-    async def post_plan(self, kind: PlanKind, datapoint: Datapoint, body: JsonValue) -> JsonValue:
+    async def post_plan(self, kind: PlanKind, datapoint: KnownDatapoint, body: JsonValue) -> JsonValue:
         """As `set_setpoint` or `set_schedule`, with a body of REST."""
         _actuator_topic(datapoint)
         message = plans.plan_message(kind, datapoint, body, self._clock.now_ms())
@@ -118,7 +123,7 @@ class Commands:
         if waiting is not None and not waiting.done():
             waiting.set_result(result)
 
-    def _check_listens(self, datapoint: Datapoint) -> None:
+    def _check_listens(self, datapoint: KnownDatapoint) -> None:
         """What nobody is there to execute is not sent: it would wait at the broker, and come as a surprise."""
         connector = self._live.connectors.get(datapoint.connector)
         if not self._bus.connected:
@@ -140,7 +145,7 @@ class Commands:
             raise Unavailable("The broker does not answer, nobody knows whether it has the message.") from None
 
 
-def _actuator_topic(datapoint: Datapoint) -> str:
+def _actuator_topic(datapoint: KnownDatapoint) -> str:
     if datapoint.type != "actuator":
         raise fault("non_field_errors", ONLY_ACTUATORS)
     if datapoint.topic is None:
@@ -148,6 +153,6 @@ def _actuator_topic(datapoint: Datapoint) -> str:
     return datapoint.topic
 
 
-def _check_active(datapoint: Datapoint) -> None:
+def _check_active(datapoint: KnownDatapoint) -> None:
     if not datapoint.is_active:
         raise Conflict("This datapoint is not active: its connector does not take commands for it.")

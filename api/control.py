@@ -10,7 +10,8 @@ from api.directory import DatapointDirectory
 from api.live import Live
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import Outgoing
 from wattbus.recording.database_session import Database
 from wattbus.storage import DatabaseAway, EditableStore
 from wattbus.storage.control import ControlledDatapoint, StoredController

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from api.live import ConnectorState
+from api.live import LiveConnector
 from wattbus.connector import DataFormat, DatapointType
 from wattbus.jsontext import JsonValue
 from wattbus.mqtt import topics
@@ -19,7 +19,7 @@ EDITABLE = ("data_format", "description", "unit", "min_value", "max_value", "all
 
 
 @dataclass(frozen=True, slots=True)
-class Datapoint:
+class KnownDatapoint:
     """A datapoint as people see it. `id` is None until the database has one for it; `topic` is its value topic."""
 
     id: int | None
@@ -49,21 +49,21 @@ class Datapoint:
 
 
 # What a connector says of a datapoint that people are shown.
-_SHOWN = {field.name for field in fields(Datapoint)} - {"key", "type"}
+_SHOWN = {field.name for field in fields(KnownDatapoint)} - {"key", "type"}
 
 
 class Datapoints:
     """All of them, by id, by identity and by topic; replaced as a whole when something changes."""
 
-    def __init__(self, datapoints: Iterable[Datapoint] = ()) -> None:
+    def __init__(self, datapoints: Iterable[KnownDatapoint] = ()) -> None:
         self.by_identity = {datapoint.identity: datapoint for datapoint in datapoints}
         self.by_id = {datapoint.id: datapoint for datapoint in self if datapoint.id is not None}
         self.by_topic = {datapoint.topic: datapoint for datapoint in self if datapoint.topic is not None}
-        self.by_connector: dict[str, list[Datapoint]] = defaultdict(list)
+        self.by_connector: dict[str, list[KnownDatapoint]] = defaultdict(list)
         for datapoint in self:
             self.by_connector[datapoint.connector].append(datapoint)
 
-    def __iter__(self) -> Iterator[Datapoint]:
+    def __iter__(self) -> Iterator[KnownDatapoint]:
         return iter(self.by_identity.values())
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Datapoints:
 
 
 def united(
-    connectors: Iterable[ConnectorState],
+    connectors: Iterable[LiveConnector],
     stored: Iterable[StoredDatapoint],
     edits: Mapping[Identity, DatapointEdit],
 ) -> Datapoints:
@@ -85,16 +85,16 @@ def united(
     return Datapoints(_edited(identity, told, edits.get(identity)) for identity, told in facts.items())
 
 
-def _edited(identity: Identity, told: dict[str, Any], edit: DatapointEdit | None) -> Datapoint:
+def _edited(identity: Identity, told: dict[str, Any], edit: DatapointEdit | None) -> KnownDatapoint:
     if edit is not None:
         told |= {name: value for name, value in edit.fields.items() if name in EDITABLE}
         told |= {"short_name": edit.short_name, "is_active": edit.is_active is not False}
     if told.get("allowed_values") is not None:
         told["allowed_values"] = tuple(told["allowed_values"])
-    return Datapoint(connector=identity.connector, type=identity.type, key=identity.key, **told)
+    return KnownDatapoint(connector=identity.connector, type=identity.type, key=identity.key, **told)
 
 
-def announced_by(connector: ConnectorState) -> dict[Identity, dict[str, Any]]:
+def announced_by(connector: LiveConnector) -> dict[Identity, dict[str, Any]]:
     """What a connector says of each of its datapoints."""
     if connector.described is not None:
         return {

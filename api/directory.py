@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection, Mapping
 
 from api.changes import Change
-from api.datapoints import Datapoint, Datapoints, united
+from api.datapoints import Datapoints, KnownDatapoint, united
 from api.errors import NotFound, Unavailable
 from api.live import Live
 from wattbus.clock import Clock
@@ -84,7 +84,7 @@ class DatapointDirectory:
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
-    async def by_id(self, datapoint_id: int) -> Datapoint:
+    async def by_id(self, datapoint_id: int) -> KnownDatapoint:
         """Raises NotFound, or Unavailable while the database has never been read."""
         found = self.datapoints.by_id.get(datapoint_id)
         if found is None:
@@ -92,7 +92,7 @@ class DatapointDirectory:
             raise NotFound
         return found
 
-    def by_key(self, connector: str, key: str, kind: DatapointType) -> Datapoint:
+    def by_key(self, connector: str, key: str, kind: DatapointType) -> KnownDatapoint:
         """Raises NotFound."""
         found = self.datapoints.by_identity.get(Identity(connector, kind, key))
         if found is None:

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
-from api.datapoints import EDITABLE, Datapoint
+from api.datapoints import EDITABLE, KnownDatapoint
 from api.directory import DatapointDirectory
 from api.errors import Invalid, NotFound, fault
-from api.live import ConnectorState
+from api.live import LiveConnector
 from api.maps import MapKeeper
 from api.validation import NOT_NULL, Fault, is_sound, number_or_none
 from wattbus.connector import DataFormat
@@ -31,12 +31,12 @@ class Editing:
         self._database = database
         self._maps = maps
 
-    async def edit(self, datapoint: Datapoint, body: JsonValue) -> Datapoint:
+    async def edit(self, datapoint: KnownDatapoint, body: JsonValue) -> KnownDatapoint:
         """Change the fields in `body`, leave the others; the datapoint as it is then."""
         await self.edit_all({datapoint.identity: self.checked(datapoint, body)})
         return self._directory.datapoints.by_identity[datapoint.identity]
 
-    def checked(self, datapoint: Datapoint, body: JsonValue) -> dict[str, Any]:
+    def checked(self, datapoint: KnownDatapoint, body: JsonValue) -> dict[str, Any]:
         """The editable fields in `body`. Raises Invalid when they make no sense for this datapoint."""
         if not isinstance(body, dict):
             raise Invalid({"non_field_errors": ["Invalid data. Expected an object."]})
@@ -84,7 +84,7 @@ class Editing:
 
     # -- choosing ---------------------------------------------------------------------------------------------------
 
-    async def choose(self, connector: ConnectorState, wanted: Collection[Identity]) -> None:
+    async def choose(self, connector: LiveConnector, wanted: Collection[Identity]) -> None:
         """Let a connector publish these of its datapoints and no others. Raises Invalid when one is not there."""
         await self._directory.refresh()
         present = {found.identity for found in self._directory.datapoints.by_connector.get(connector.name, [])}
@@ -93,7 +93,7 @@ class Editing:
                 raise fault(identity.type, f"{connector.name} has no {identity.type} {identity.key!r:.200}.")
         await self._save({identity: self._edit_of(identity, {"is_active": identity in wanted}) for identity in present})
 
-    async def choose_nothing(self, connector: ConnectorState) -> None:
+    async def choose_nothing(self, connector: LiveConnector) -> None:
         """Forget what was chosen: everything is published again."""
         await self._maps.withdraw(connector)
         await self._database.once(lambda store: store.edits.forget_choices(connector.name))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Literal, TypeVar
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import fault
 from api.live import Live
 from wattbus.recording.database_session import Database
@@ -35,7 +35,7 @@ class History:
         self._database = database
 
     async def values(
-        self, datapoint: Datapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
+        self, datapoint: KnownDatapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
     ) -> list[StoredValue]:
         """The values of a datapoint in time order."""
         if datapoint.id is None:
@@ -47,7 +47,7 @@ class History:
         return _checked(found, at_most)
 
     async def aggregate(
-        self, datapoint: Datapoint, interval_ms: int, function: Aggregate = "avg", span: Span = ALWAYS
+        self, datapoint: KnownDatapoint, interval_ms: int, function: Aggregate = "avg", span: Span = ALWAYS
     ) -> list[StoredValue]:
         """One value per interval that has any, by the intervals' starts."""
         if datapoint.id is None:
@@ -58,7 +58,7 @@ class History:
     async def plans(
         self,
         kind: PlanKind,
-        datapoint: Datapoint,
+        datapoint: KnownDatapoint,
         span: Span = ALWAYS,
         *,
         at_most: int | None = None,
@@ -74,7 +74,7 @@ class History:
         return _checked(found, at_most)
 
     async def outcomes(
-        self, datapoint: Datapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = True
+        self, datapoint: KnownDatapoint, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = True
     ) -> list[StoredOutcome]:
         """The outcomes of commands to a datapoint in time order."""
         if datapoint.id is None:
@@ -87,7 +87,7 @@ class History:
 
     # -- the last ---------------------------------------------------------------------------------------------------
 
-    async def last_values(self, wanted: Collection[Datapoint], span: Span = ALWAYS) -> dict[int, StoredValue]:
+    async def last_values(self, wanted: Collection[KnownDatapoint], span: Span = ALWAYS) -> dict[int, StoredValue]:
         """Id → last value within `span`; what the bus does not know comes from the database, while it works."""
         found: dict[int, StoredValue] = {}
         missing = []
@@ -110,13 +110,13 @@ class History:
                     raise
         return found
 
-    def _judged(self, datapoint: Datapoint, value: StoredValue) -> StoredValue:
+    def _judged(self, datapoint: KnownDatapoint, value: StoredValue) -> StoredValue:
         """The last value in the database as good as its connector: one that nobody hears is not live."""
         living = self._live.condition(datapoint.connector) in ("online", "degraded") and self._live.on_the_bus
         return value if living or datapoint.type != "sensor" else replace(value, quality="offline")
 
     async def last_plans(
-        self, kind: PlanKind, wanted: Collection[Datapoint], span: Span = ALWAYS
+        self, kind: PlanKind, wanted: Collection[KnownDatapoint], span: Span = ALWAYS
     ) -> dict[int, StoredPlan]:
         """Id → last setpoint or schedule within `span`, as the broker retains it."""
         found: dict[int, StoredPlan] = {}

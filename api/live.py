@@ -30,7 +30,7 @@ MOST_LOGS = 100  # per connector
 
 
 @dataclass(slots=True)
-class ConnectorState:
+class LiveConnector:
     """What a connector, or another service, says of itself."""
 
     name: str
@@ -95,20 +95,20 @@ class Live:
         self.on_the_bus = True  # whether there is a connection to the broker
         self._clock = clock
         self._judged: dict[str, str] = {}  # connector → the state that was published through `changes`
-        self.connectors: dict[str, ConnectorState] = {}
+        self.connectors: dict[str, LiveConnector] = {}
         self.states: dict[str, DatapointState] = {}
         self.previews: dict[str, dict[str, JsonValue]] = {}
         self.left_out = 0
         self.on_result: Callable[[ResultMessage, bytes | None], None] | None = None
 
-    def connector(self, name: str) -> ConnectorState | None:
+    def connector(self, name: str) -> LiveConnector | None:
         """Known, or made; None when there is no room for more."""
         found = self.connectors.get(name)
         if found is None:
             if len(self.connectors) >= MOST_CONNECTORS:
                 self.left_out += 1
                 return None
-            found = self.connectors[name] = ConnectorState(name, ConnectorLife(self._clock.monotonic()))
+            found = self.connectors[name] = LiveConnector(name, ConnectorLife(self._clock.monotonic()))
         return found
 
     def state(self, topic: str) -> DatapointState | None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.directory import DatapointDirectory
 from api.errors import Unavailable
-from api.live import ConnectorState, Live
+from api.live import Live, LiveConnector
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import DatapointMap
+from wattbus.mqtt.packets import Outgoing
 from wattbus.storage import DatabaseAway
 
 log = logging.getLogger(__name__)
@@ -85,12 +86,12 @@ class MapKeeper:
             waiting |= not await self._tell(connector.name, wanted)
         return waiting
 
-    def _is_news(self, connector: ConnectorState) -> bool:
+    def _is_news(self, connector: LiveConnector) -> bool:
         """Whether it should have another map than the one that we told it last, or that the broker has for it."""
         wanted = self.wanted(connector)
         return wanted is not None and wanted not in (self._told.get(connector.name), connector.datapoint_map)
 
-    def _may_be_ours(self, connector: ConnectorState) -> bool:
+    def _may_be_ours(self, connector: LiveConnector) -> bool:
         young = self._clock.now_ms() - connector.available_since_ms < PATIENCE_MS
         return not connector.describes_itself and young
 
@@ -108,7 +109,7 @@ class MapKeeper:
             self._told.pop(name, None)
         return True
 
-    def wanted(self, connector: ConnectorState) -> DatapointMap | None:
+    def wanted(self, connector: LiveConnector) -> DatapointMap | None:
         """The map that this connector should have; None when it needs none."""
         if not connector.describes_itself and connector.available is None:
             return None
@@ -124,7 +125,7 @@ class MapKeeper:
             actuator={found.topic: found.key for found in active if found.type == "actuator" and found.topic},
         )
 
-    def _of(self, name: str) -> list[Datapoint]:
+    def _of(self, name: str) -> list[KnownDatapoint]:
         return [found for found in self._directory.datapoints.by_connector.get(name, []) if found.announced]
 
     def is_chosen(self, name: str) -> bool:
@@ -133,7 +134,7 @@ class MapKeeper:
             edit.is_active is not None for identity, edit in self._directory.edits.items() if identity.connector == name
         )
 
-    async def withdraw(self, connector: ConnectorState) -> None:
+    async def withdraw(self, connector: LiveConnector) -> None:
         """Nobody chooses any more: our own connectors publish everything without a map.
 
         Raises Unavailable while the broker is away.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from api import validation
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Invalid
 from api.validation import MOST_ITEMS, NOT_NULL, Fault, checked, each, number_or_none
 from wattbus.jsontext import JsonValue
@@ -15,12 +15,12 @@ from wattbus.storage.records import PlanKind
 Check = Callable[[JsonValue], Any]
 
 
-def value_message(datapoint: Datapoint, body: JsonValue, now_ms: int) -> dict[str, Any]:
+def value_message(datapoint: KnownDatapoint, body: JsonValue, now_ms: int) -> dict[str, Any]:
     """`value` and `timestamp`. Raises Invalid."""
     return checked(body, {"value": _value_of(datapoint), "timestamp": _time(now_ms)})
 
 
-def plan_message(kind: PlanKind, datapoint: Datapoint, body: JsonValue, now_ms: int) -> dict[str, Any]:
+def plan_message(kind: PlanKind, datapoint: KnownDatapoint, body: JsonValue, now_ms: int) -> dict[str, Any]:
     """The list of items under the kind's name, and `timestamp`. Raises Invalid.
 
     A setpoint that is null means none, as an empty list does, and becomes one: not every controller takes null.
@@ -34,7 +34,7 @@ def plan_message(kind: PlanKind, datapoint: Datapoint, body: JsonValue, now_ms: 
     return checked(body, {kind: items, "timestamp": _time(now_ms)})
 
 
-def plan_items(kind: PlanKind, datapoint: Datapoint, given: JsonValue, now_ms: int) -> list[Any]:
+def plan_items(kind: PlanKind, datapoint: KnownDatapoint, given: JsonValue, now_ms: int) -> list[Any]:
     """The items of a setpoint or schedule. Raises Invalid, Fault."""
     if given is None:
         raise Fault(NOT_NULL)
@@ -44,11 +44,11 @@ def plan_items(kind: PlanKind, datapoint: Datapoint, given: JsonValue, now_ms: i
     return each(given, lambda item: check(datapoint, item, now_ms))
 
 
-def _schedule_item(datapoint: Datapoint, item: JsonValue, now_ms: int) -> dict[str, Any]:
+def _schedule_item(datapoint: KnownDatapoint, item: JsonValue, now_ms: int) -> dict[str, Any]:
     return _in_order(checked(item, {**_span(now_ms), "value": _value_of(datapoint)}))
 
 
-def _setpoint_item(datapoint: Datapoint, item: JsonValue, now_ms: int) -> dict[str, Any]:
+def _setpoint_item(datapoint: KnownDatapoint, item: JsonValue, now_ms: int) -> dict[str, Any]:
     checks = {**_span(now_ms), "preferred_value": _value_of(datapoint)}
     given = item if isinstance(item, dict) else {}
     if datapoint.data_format in validation.DISCRETE or "acceptable_values" in given:
@@ -89,11 +89,11 @@ def _consistent(item: dict[str, Any]) -> None:
         raise Invalid({"preferred_value": ["preferred_value is larger than max_value of this item."]})
 
 
-def _value_of(datapoint: Datapoint) -> Check:
+def _value_of(datapoint: KnownDatapoint) -> Check:
     return lambda given: validation.value(datapoint, given)
 
 
-def _acceptable_of(datapoint: Datapoint) -> Check:
+def _acceptable_of(datapoint: KnownDatapoint) -> Check:
     """Choices as values of the datapoint; the reference's clients write numbers as text."""
     numeric = (*validation.NUMERIC, "bool")
 

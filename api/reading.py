@@ -8,12 +8,11 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from api.live import ConnectorState, Live
+from api.live import Live, LiveConnector
 from api.validation import is_topic
 from wattbus import metrics
 from wattbus.clock import Clock
 from wattbus.jsontext import JsonValue, loads
-from wattbus.mqtt.client import IncomingMessage
 from wattbus.mqtt.messages import (
     AvailableDatapoints,
     BadMessage,
@@ -29,6 +28,7 @@ from wattbus.mqtt.messages import (
     ValueMessage,
     parse,
 )
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.storage import StoredPlan, StoredValue
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class BusReader:
             "schedule": self._schedule,
             "result": self._result,
         }
-        self._of_connector: dict[str, Callable[[ConnectorState, bytes, bool], None]] = {
+        self._of_connector: dict[str, Callable[[LiveConnector, bytes, bool], None]] = {
             "status": self._status,
             "heartbeat": self._heartbeat,
             "datapoints": self._datapoints,
@@ -95,7 +95,7 @@ class BusReader:
         except BadMessage as fault:
             self._note_bad(kind, f"{delivery.topic}: {fault}")
 
-    def _heard(self, connector: ConnectorState, retained: bool) -> None:
+    def _heard(self, connector: LiveConnector, retained: bool) -> None:
         if not retained:
             connector.last_heard_ms = self._clock.now_ms()
 
@@ -161,18 +161,18 @@ class BusReader:
 
     # -- connectors -------------------------------------------------------------------------------------------------
 
-    def _status(self, connector: ConnectorState, payload: bytes, retained: bool) -> None:
+    def _status(self, connector: LiveConnector, payload: bytes, retained: bool) -> None:
         status = parse(StatusMessage, payload) if payload else None
         connector.life.take_status(status, self._clock.monotonic(), retained=retained)
         self._live.changes.tell("connector", connector.name)
         self._live.look_at_lives()
 
-    def _heartbeat(self, connector: ConnectorState, payload: bytes, _: bool) -> None:
+    def _heartbeat(self, connector: LiveConnector, payload: bytes, _: bool) -> None:
         connector.life.take_heartbeat(parse(Heartbeat, payload), self._clock.monotonic())
         self._live.changes.tell("connector", connector.name)
         self._live.look_at_lives()
 
-    def _datapoints(self, connector: ConnectorState, payload: bytes, _: bool) -> None:
+    def _datapoints(self, connector: LiveConnector, payload: bytes, _: bool) -> None:
         connector.described = self._descriptions(connector.name, payload) if payload else None
         self._live.changes.tell("datapoints", connector.name)
 
@@ -195,16 +195,16 @@ class BusReader:
                 self._note_bad("datapoints", f"{name}/datapoints: {told.topic:.200} is no value topic of its own")
         return tuple(described)
 
-    def _available(self, connector: ConnectorState, payload: bytes, _: bool) -> None:
+    def _available(self, connector: LiveConnector, payload: bytes, _: bool) -> None:
         if connector.available is None:
             connector.available_since_ms = self._clock.now_ms()
         connector.available = parse(AvailableDatapoints, payload) if payload else None
         self._live.changes.tell("datapoints", connector.name)
 
-    def _map(self, connector: ConnectorState, payload: bytes, _: bool) -> None:
+    def _map(self, connector: LiveConnector, payload: bytes, _: bool) -> None:
         connector.datapoint_map = parse(DatapointMap, payload) if payload else None
 
-    def _log(self, connector: ConnectorState, payload: bytes, _: bool) -> None:
+    def _log(self, connector: LiveConnector, payload: bytes, _: bool) -> None:
         message = parse(LogMessage, payload)
         connector.logs.append(message.model_copy(update={"msg": message.msg[:LONGEST_LOG]}))
         self._live.changes.tell("logs", connector.name)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from unicodedata import category
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Invalid
 from wattbus.jsontext import JsonValue, loads
 from wattbus.mqtt.messages import is_text
@@ -31,7 +31,7 @@ class Fault(ValueError):  # noqa: N818 - told to people, not a bug
     """Why one field does not fit."""
 
 
-def value(datapoint: Datapoint, given: JsonValue) -> JsonValue:
+def value(datapoint: KnownDatapoint, given: JsonValue) -> JsonValue:
     """The value as it is published. Raises Fault.
 
     Text for a numeric or bool datapoint is read as JSON, as clients and backups of the reference write it.

@@ -22,9 +22,10 @@ from pathlib import Path
 from history.service import run
 from history.settings import Settings
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.messages import Receipt, ValuesMessage, parse
+from wattbus.mqtt.packets import Outgoing
 from wattbus.settings import BrokerSettings
 from wattbus.storage import open_store
 

@@ -21,9 +21,10 @@ from raw_db.service import run
 from raw_db.settings import Settings
 from wattbus.jsontext import dumps
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.messages import RawMessage
+from wattbus.mqtt.packets import Outgoing
 from wattbus.settings import BrokerSettings
 from wattbus.storage import open_raw_reader
 

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from wattbus.connector import Datapoint, Link, Reading, Scalar
 from wattbus.jsontext import JsonValue
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.runtime.connector_runtime import Runtime
 from wattbus.settings import BrokerSettings, ConnectorSettings, load
 
@@ -174,8 +175,10 @@ async def devices_go(devices: int, each: int, directory: Path) -> None:
         for device in range(devices):
             connector.link.unit(f"d{device}", False, REASON)
         calls_s = loop.used_s
-        while (found := await counted(pipe)).offline < devices * each and time.monotonic() - started < 120:
+        found = await counted(pipe)
+        while found.offline < devices * each and time.monotonic() - started < 120:
             await asyncio.sleep(0.05)
+            found = await counted(pipe)
         await asyncio.sleep(1)
         print(
             f"  all go away at once: held {max(calls_s, loop.held_s) * 1000:.0f} ms, {loop.used_s:.2f} s of processor "
@@ -191,9 +194,9 @@ async def discovery(devices: int, each: int, directory: Path) -> None:
         await asyncio.sleep(40)
         found = await counted(pipe)
         print(
-            f"{devices * each} datapoints discovered, {100 * each} a second: held {max(held_s, loop.held_s) * 1000:.0f} "
-            f"ms, {used_s:.1f} s of processor time; {found.announcements} announcements, "
-            f"{found.announced_bytes / 1e6:.1f} MB"
+            f"{devices * each} datapoints discovered, {100 * each} a second: held "
+            f"{max(held_s, loop.held_s) * 1000:.0f} ms, {used_s:.1f} s of processor time; "
+            f"{found.announcements} announcements, {found.announced_bytes / 1e6:.1f} MB"
         )
         loop.begin()
         await broker.kill()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from broker.settings import Settings
 from wattbus.mqtt.embedded_broker import LOSSLESS
-
-# The largest packet that Wattbus's services take (wattbus/mqtt/client.py, tests/broker compare): what is larger is
-# refused to its sender, who learns it, and not dropped on the way to its readers, who would not.
-LARGEST_PACKET = 4 * 2**20 + 65536 + 1024
+from wattbus.mqtt.packets import LARGEST_PACKET
 
 
 def configuration(settings: Settings) -> str:
@@ -22,6 +19,8 @@ def configuration(settings: Settings) -> str:
         "persistence true",
         f"persistence_location {settings.broker_data_folder.rstrip('/')}/",
         *LOSSLESS,
+        # As much as Wattbus's services take: what is larger is refused to its sender, who learns it, and not dropped on
+        # the way to its readers, who would not.
         f"max_packet_size {LARGEST_PACKET}",
         "",
         "# Who may do what.",

@@ -69,7 +69,8 @@ ROLES: dict[str, Role] = {
         "reads setpoints, schedules and sensors; commands actuators",
         (
             *SERVICE,
-            *_read("+/controlled_datapoints", "+/controls", "+/datapoints", VALUE, RESULT, SETPOINT, SCHEDULE),
+            *_read("+/controlled_datapoints", "+/controls", "+/datapoints", "+/heartbeat"),
+            *_read(VALUE, RESULT, SETPOINT, SCHEDULE),
             *_write(VALUE),
         ),
     ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from controller.decision import NOTHING, Decision, SensorState, rule
-from controller.orders import Cause, Options, Order, SentCommand
+from controller.orders import Cause, ControlOptions, Order, SentCommand
 from controller.pairs import Pair
-from controller.preview import Coming, Standing, preview
+from controller.preview import ComingCommand, Standing, preview
 from controller.timeline import Timeline, next_change
 from controller.values import same
 from wattbus.mqtt.messages import ResultMessage, ScheduleItem, ScheduleMessage, SetpointItem, SetpointMessage
@@ -25,7 +25,7 @@ class Actuator:
     Moments are monotonic seconds (`at`) but for those that come from messages (`_ms`, UTC).
     """
 
-    def __init__(self, pair: Pair, options: Options) -> None:
+    def __init__(self, pair: Pair, options: ControlOptions) -> None:
         self.pair = pair
         self.ready = False  # the retained messages are in
         self.decided = False  # at least once
@@ -71,7 +71,7 @@ class Actuator:
         self.outside_of = wanted if self.decision.outside else None
         return self.decision
 
-    def coming(self, sensor: SensorState | None, now_ms: int) -> list[Coming]:
+    def coming(self, sensor: SensorState | None, now_ms: int) -> list[ComingCommand]:
         """What will be sent in the next 24 hours."""
         standing = Standing(self.sent.value, min(self.sent.changed_ms, now_ms)) if self.sent else None
         return preview(

@@ -13,8 +13,9 @@ from wattbus import metrics
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, ControlsMessage
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 
 log = logging.getLogger(__name__)
 

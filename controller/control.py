@@ -7,7 +7,7 @@ from typing import Literal
 
 from controller.actuator import Actuator
 from controller.observed_state import ObservedState
-from controller.orders import Options, Order
+from controller.orders import ControlOptions, Order
 from controller.pairs import Pair, announced, status_topics
 from controller.timer_queue import TimerQueue
 from wattbus.clock import Clock
@@ -30,7 +30,9 @@ class Control:
     `dirty` is set when something is to be remembered, `items_dirty` when it is a setpoint or schedule.
     """
 
-    def __init__(self, options: Options, clock: Clock, changed: Callable[[str, bool], None] = lambda *_: None) -> None:
+    def __init__(
+        self, options: ControlOptions, clock: Clock, changed: Callable[[str, bool], None] = lambda *_: None
+    ) -> None:
         self.actuators: dict[str, Actuator] = {}
         self.surroundings = ObservedState(clock)
         self.dirty = self.items_dirty = False

@@ -18,14 +18,14 @@ SENSOR_GRACE_S = 60.0  # a connector may restart without its sensors counting as
 
 
 @dataclass(slots=True)
-class ConnectorState:
+class ObservedConnector:
     """What a connector said of itself; `offline_at` (monotonic seconds) while its status says that it is away."""
 
     life: ConnectorLife
     offline_at: float | None = None
 
     @classmethod
-    def remembered(cls, state: State, instance: str, offline_at: float | None, now_s: float) -> ConnectorState:
+    def remembered(cls, state: State, instance: str, offline_at: float | None, now_s: float) -> ObservedConnector:
         """What an earlier process knew; the connector itself will say more."""
         life = ConnectorLife(now_s)
         life.take_status(StatusMessage(state=state, timestamp=0, instance=instance), now_s, retained=True)
@@ -54,7 +54,7 @@ class ObservedState:
 
     def __init__(self, clock: Clock) -> None:
         self.sensors: dict[str, Heard] = {}
-        self.connectors: dict[str, ConnectorState] = {}
+        self.connectors: dict[str, ObservedConnector] = {}
         self._clock = clock
 
     def keep_only(self, pairs: Iterable[Pair]) -> None:
@@ -110,10 +110,10 @@ class ObservedState:
         for known in self.connectors.values():
             known.life.listen_anew(self._clock.monotonic())
 
-    def _connector(self, name: str) -> ConnectorState:
+    def _connector(self, name: str) -> ObservedConnector:
         known = self.connectors.get(name)
         if known is None:
-            known = self.connectors[name] = ConnectorState(ConnectorLife(self._clock.monotonic()))
+            known = self.connectors[name] = ObservedConnector(ConnectorLife(self._clock.monotonic()))
         return known
 
     def sensor_of(self, pair: Pair) -> SensorState | None:

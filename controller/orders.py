@@ -12,7 +12,7 @@ Cause = Literal["change", "return", "failure", "repetition"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ControlOptions:
     """How an actuator is treated; the defaults are BEMCom's behaviour."""
 
     policy: Policy = DEFAULT

@@ -24,7 +24,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
+class ComingCommand:
     """A value that will be sent."""
 
     from_ms: int
@@ -43,7 +43,7 @@ def preview(
     outside_of: SetpointItem | None = None,
     dwell_ms: int = 0,
     horizon_ms: int = HORIZON_MS,
-) -> list[Coming]:
+) -> list[ComingCommand]:
     """The changes from `now_ms` on; the first is at `now_ms` when another value than the standing one is due.
 
     `outside_of`: the setpoint's item whose range the sensor has left (for the dead band). `dwell_ms`: shortest time
@@ -52,7 +52,7 @@ def preview(
     end_ms = now_ms + horizon_ms
     moments = [now_ms, *setpoint.changes(now_ms, end_ms), *schedule.changes(now_ms, end_ms)]
     heapq.heapify(moments)
-    coming: list[Coming] = []
+    coming: list[ComingCommand] = []
     while moments and len(coming) < MOST_COMING:
         moment = heapq.heappop(moments)
         wanted = setpoint.at(moment)
@@ -65,5 +65,5 @@ def preview(
             heapq.heappush(moments, allowed_ms)
         elif moment >= allowed_ms:
             standing = Standing(decision.value, moment)
-            coming.append(Coming(moment, decision.value, decision.reason))
+            coming.append(ComingCommand(moment, decision.value, decision.reason))
     return coming

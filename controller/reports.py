@@ -16,7 +16,8 @@ from controller.timer_queue import TimerQueue
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import Outgoing
 
 TELL_AT_MOST_EVERY_S = 1.0
 READINGS_AT_MOST_EVERY_S = 30.0  # the reason names the sensor's value, which changes all the time

@@ -15,14 +15,15 @@ from controller.pairs import Pair, PairDirectory, merged, pairs_in
 from controller.reports import Previews, decision_message, decisions_topic, preview_message, wake_or_pause
 from controller.settings import Settings
 from controller.state_file import StateFile
-from controller.subscriptions import Subscriptions
+from controller.subscriptions import PairSubscriptions
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import JsonValue
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, ValueMessage
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.service import health
 from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
@@ -62,7 +63,7 @@ class Controller:
         self._told: list[Pair] = []  # by the API
         self._wake = asyncio.Event()
         announcements = [topics.datapoints(name) for name in self._directory.connectors]
-        self._subscriptions = Subscriptions(
+        self._subscriptions = PairSubscriptions(
             self._bus,
             self._status_publisher,
             clock,
@@ -271,12 +272,10 @@ class Controller:
         actuator.reached(published.reached_nobody, self._clock.monotonic())
 
     def _note_refused(self, actuator: Actuator, error: PublishError) -> None:
+        """The status and the log say it already (`publishing refused`)."""
         if actuator.sending:
             OUTCOMES.labels(self.name, "refused").inc()
             actuator.refused(error.reason, self._clock.monotonic())
-        if self._bad["refused"] % 100 == 0:
-            log.error("a command or its decision cannot be sent: %s", error)
-        self._bad["refused"] += 1
 
     def _preview(self, topic: str) -> dict[str, JsonValue] | None:
         actuator = self.control.actuators.get(topic)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from controller.decision import NoSensor, Policy
-from controller.orders import Options
+from controller.orders import ControlOptions
 from wattbus.settings import ServiceSettings, TopicLevel
 
 
@@ -85,9 +85,9 @@ class Settings(ServiceSettings):
         return [] if value in ("", None) else value
 
     @property
-    def options(self) -> Options:
+    def options(self) -> ControlOptions:
         """How actuators are treated."""
-        return Options(
+        return ControlOptions(
             policy=Policy(self.controller_no_sensor, self.controller_hysteresis),
             dwell_s=self.controller_min_dwell_seconds,
             repeat_s=self.controller_repeat_seconds,

@@ -12,7 +12,7 @@ from typing import Any
 from controller.actuator import Actuator
 from controller.control import Control
 from controller.decision import SensorState
-from controller.observed_state import ConnectorState, Heard
+from controller.observed_state import Heard, ObservedConnector
 from controller.orders import SentCommand
 from controller.pairs import Pair, PairDirectory, merged, pairs_from
 from controller.timeline import Timeline
@@ -151,7 +151,7 @@ class StateFile:
         now_ms, now = self._clock.now_ms(), self._clock.monotonic()
         for name, known in content["connectors"].items():
             away = now if known["state"] == "offline" else None
-            control.surroundings.connectors[name] = ConnectorState.remembered(
+            control.surroundings.connectors[name] = ObservedConnector.remembered(
                 known["state"], known["instance"], away, self._clock.monotonic()
             )
         for topic, known in content["sensors"].items():

@@ -14,7 +14,7 @@ from wattbus.mqtt.client import MqttClient
 from wattbus.service.status_publisher import StatusPublisher
 
 
-class Subscriptions:
+class PairSubscriptions:
     """Subscribes to what `control` needs, and lets its pairs be decided a moment after. `settled` is called then."""
 
     def __init__(

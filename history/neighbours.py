@@ -10,8 +10,8 @@ import logging
 from collections.abc import Iterable
 
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage
 from wattbus.mqtt.messages import BadMessage, StatusMessage, parse
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.service.status_publisher import StatusPublisher
 
 log = logging.getLogger(__name__)

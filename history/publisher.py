@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import Receipt
+from wattbus.mqtt.packets import Outgoing
 from wattbus.storage import SessionState
 
 log = logging.getLogger(__name__)

@@ -11,12 +11,13 @@ from history.publisher import DAY_MS, ReceiptPublisher
 from history.reading import MessageReader, Records
 from history.receipts import SessionTracker
 from history.settings import Settings
-from history.subscriptions import Subscriptions, subscriptions
+from history.subscriptions import HistorySubscriptions, subscriptions
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.recording.batches import BatchConsumer
 from wattbus.recording.database_session import Database
 from wattbus.recording.retention_job import Retaining, Subject
@@ -55,11 +56,11 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         high_water=2 * settings.history_batch_messages,
     )
     await bus.subscribe(subscriptions(settings.history_connectors))
-    leaving = Subscriptions(bus, settings.history_connectors, clock)
+    leaving = HistorySubscriptions(bus, settings.history_connectors, clock)
     bus.watch(topics.ALL_STATUSES, Neighbours(status_publisher, settings.history_connectors).take, qos=0)
     database = Database(settings.url, status_publisher, open_store, clock=clock)
     publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
-    recorder = Recorder(settings, bus, database, publisher, leaving, clock)
+    recorder = HistoryRecorder(settings, bus, database, publisher, leaving, clock)
     retention = Retention(settings.history_retention_days or None, settings.history_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
@@ -75,7 +76,7 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         await database.close()
 
 
-class Recorder:
+class HistoryRecorder:
     """Takes batches from the bus, writes them, then acknowledges."""
 
     def __init__(
@@ -84,7 +85,7 @@ class Recorder:
         bus: MqttClient,
         database: Database[Store],
         publisher: ReceiptPublisher,
-        leaving: Subscriptions,
+        leaving: HistorySubscriptions,
         clock: Clock,
     ) -> None:
         self._service = settings.name

@@ -27,7 +27,7 @@ def subscriptions(connectors: Iterable[str]) -> list[str]:
     return [pattern.format(name) for name in (list(connectors) or [EVERYBODY]) for pattern in FILTERS]
 
 
-class Subscriptions:
+class HistorySubscriptions:
     """Leaves what the broker still has in our session and HISTORY_CONNECTORS does not want (any more).
 
     The session outlives the process for weeks, so that nothing is lost; nobody else ends its subscriptions.

@@ -11,8 +11,9 @@ from raw_db.settings import Settings
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import ConfigError, causes
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.mqtt.topics import match
 from wattbus.recording.batches import BatchConsumer
 from wattbus.recording.database_session import Database
@@ -50,7 +51,7 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     )
     await bus.subscribe([settings.mqtt_topic_all_raw_messages])
     database = Database(settings.url, status_publisher, open_raw_store, clock=clock)
-    recorder = Recorder(settings, bus, database, clock)
+    recorder = RawRecorder(settings, bus, database, clock)
     retention = Retention(settings.raw_db_retention_days or None, settings.raw_db_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
@@ -64,7 +65,7 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         await database.close()
 
 
-class Recorder:
+class RawRecorder:
     """Takes batches from the bus, writes them, then acknowledges."""
 
     def __init__(self, settings: Settings, bus: MqttClient, database: Database[RawStore], clock: Clock) -> None:

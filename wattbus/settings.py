@@ -81,7 +81,7 @@ class ServiceSettings(BrokerSettings):
         None,
         ge=0,
         le=65535,
-        description="Port for `/healthz`, `/readyz` and `/metrics`; empty: not served; 0: any free port.",
+        description="Port for `/healthz`, `/readyz`, `/details` and `/metrics`; empty: not served; 0: any free port.",
     )
     data_directory: Path = Field(Path("data"), description="Folder for what the service must keep over a restart.")
     loglevel: LogLevel = Field("INFO", description="Least severe level that is logged.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.previews import Preview
 from api.page.visitor import Visitor
 from api.page.words import time_text, value_text
@@ -16,7 +16,7 @@ NO_PREVIEW = "No controller has said what it will do with this actuator."
 class ComingList:
     """Built again when the preview is another one."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint) -> None:
         self._visitor = visitor
         self._unit = datapoint.unit
         self._shown: Preview | str | None = ""

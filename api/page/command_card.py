@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict, Invalid, Unavailable
 from api.page.badges import Badge, Kind, Note
 from api.page.fields import ValueField, limits_text
@@ -22,7 +22,7 @@ CONTROLLED = "A controller sets this by setpoint and schedule: at its next chang
 class CommandCard:
     """One field, one button, and the outcome of the last command, whoever sent it."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint) -> None:
         self._visitor = visitor
         self._datapoint = datapoint
         self._waits_since_ms = 0  # for the outcome of a command that was sent then
@@ -70,7 +70,7 @@ class CommandCard:
         else:
             self.look(self._datapoint)
 
-    def look(self, datapoint: Datapoint) -> None:
+    def look(self, datapoint: KnownDatapoint) -> None:
         """The last outcome on the bus."""
         core = self._visitor.core
         self._datapoint = datapoint

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from api.live import ConnectorState
+from api.live import LiveConnector
 from api.page.badges import Badge
 from api.page.value_card import set_text
 from api.page.visitor import Visitor
@@ -48,7 +48,7 @@ class ConnectorCard:
     def look(self) -> None:
         """Show what is known now."""
         core = self._visitor.core
-        state = core.live.connectors.get(self.name) or ConnectorState(self.name, ConnectorLife(core.clock.monotonic()))
+        state = core.live.connectors.get(self.name) or LiveConnector(self.name, ConnectorLife(core.clock.monotonic()))
         now_ms = core.clock.now_ms()
         life = state.life.judged(core.clock.monotonic())
         self.condition = life.state
@@ -64,7 +64,7 @@ class ConnectorCard:
                 self._datapoints.text = text
         self._expansion.visible = bool(state.logs)
 
-    def _heard_text(self, state: ConnectorState, now_ms: int) -> str:
+    def _heard_text(self, state: LiveConnector, now_ms: int) -> str:
         if state.heartbeat is not None:
             return f"heartbeat {age_text(state.heartbeat.this_heartbeats_timestamp, now_ms)}"
         if state.status is not None:

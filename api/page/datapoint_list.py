@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import background_tasks, ui
 
 from api.changes import Change
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.badges import QUALITIES, Note
 from api.page.frame import framed
 from api.page.visitor import Visitor, arrived
@@ -95,7 +95,7 @@ class DatapointList:
 
     # -- rows -------------------------------------------------------------------------------------------------------
 
-    def _row(self, datapoint: Datapoint) -> dict[str, Any]:
+    def _row(self, datapoint: KnownDatapoint) -> dict[str, Any]:
         value = self._visitor.core.live.state_of(datapoint).value or self._remembered.get(datapoint.id or 0)
         kind, word = QUALITIES.get((value.quality if value else None) or "good", ("warn", value and value.quality))
         number = value.value if value and isinstance(value.value, int | float) else None

@@ -9,7 +9,7 @@ from nicegui import background_tasks, ui
 
 from api.changes import Change
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import NotFound, Unavailable
 from api.page.badges import Note
 from api.page.command_card import CommandCard
@@ -49,7 +49,7 @@ async def datapoint_view(number: int) -> None:
 class DatapointView:
     """The cards of one datapoint."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint) -> None:
         self._visitor, self._datapoint = visitor, datapoint
         self._command: CommandCard | None = None
         self._pair: PairCard | None = None

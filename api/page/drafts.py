@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.validation import DISCRETE, NUMERIC
 from wattbus.jsontext import JsonValue
 
@@ -29,7 +29,7 @@ class SetpointDraft:
     high: float | None = None
     acceptable: list[JsonValue] | None = None
 
-    def as_json(self, datapoint: Datapoint) -> dict[str, JsonValue]:
+    def as_json(self, datapoint: KnownDatapoint) -> dict[str, JsonValue]:
         item = {"from_timestamp": self.from_ms, "to_timestamp": self.to_ms, "preferred_value": self.value}
         if datapoint.data_format in DISCRETE:
             return {**item, "acceptable_values": list(self.acceptable or []) if self.is_tolerant else []}
@@ -48,7 +48,7 @@ class StepDraft:
     to_ms: int | None = None
     value: JsonValue = None
 
-    def as_json(self, _: Datapoint) -> dict[str, JsonValue]:
+    def as_json(self, _: KnownDatapoint) -> dict[str, JsonValue]:
         return {"from_timestamp": self.from_ms, "to_timestamp": self.to_ms, "value": self.value}
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Invalid
 from api.page.badges import Note
 from api.page.command_card import fault_text
@@ -32,7 +32,7 @@ FIELDS = {
 class EditCard:
     """Folded; saving writes it to the database, for everybody."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint) -> None:
         self._visitor, self._datapoint = visitor, datapoint
         self._fields: dict[str, Any] = {}
         with ui.column().classes("wb-card").props("data-role=edit"), ui.expansion("Name, unit and limits") as expansion:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.units import symbol
 from api.page.words import number_text, value_text
 from api.validation import DISCRETE, NUMERIC
@@ -21,7 +21,7 @@ Changed = Callable[[], None]
 class ValueField:
     """Takes a value: a switch, a choice, a number or text. What the datapoint does not take is said below it."""
 
-    def __init__(self, datapoint: Datapoint, label: str, value: JsonValue, on_change: Changed) -> None:
+    def __init__(self, datapoint: KnownDatapoint, label: str, value: JsonValue, on_change: Changed) -> None:
         self._datapoint = datapoint
         self._quiet = False
         self._on_change = on_change
@@ -73,7 +73,7 @@ class ValueField:
 OUTLINED = "outlined dense"
 
 
-def number_field(datapoint: Datapoint, label: str, value: float | None, on_change: Changed) -> ui.number:
+def number_field(datapoint: KnownDatapoint, label: str, value: float | None, on_change: Changed) -> ui.number:
     """A number with the datapoint's unit and limits. It may be typed beyond them: it is not changed silently."""
     field = _Number(
         label,
@@ -107,7 +107,7 @@ def as_number(given: object) -> float | None:
     return int(given) if given == int(given) else given
 
 
-def step_of(datapoint: Datapoint) -> float:
+def step_of(datapoint: KnownDatapoint) -> float:
     """A step of 1, 2 or 5 of some power of ten that makes about a hundred between the limits."""
     if datapoint.min_value is None or datapoint.max_value is None or datapoint.max_value <= datapoint.min_value:
         return 0.5
@@ -116,7 +116,7 @@ def step_of(datapoint: Datapoint) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
 
 
-def limits_text(datapoint: Datapoint) -> str:
+def limits_text(datapoint: KnownDatapoint) -> str:
     """`15 … 30 °C`, or nothing."""
     low, high = datapoint.min_value, datapoint.max_value
     if low is None and high is None:

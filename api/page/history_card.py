@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import background_tasks, ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.badges import Note
 from api.page.drafts import HOUR_MS
 from api.page.plot import Axis, Content, Plot, Point, Series
@@ -30,7 +30,7 @@ NOTHING = "Nothing is recorded in this time yet."
 class HistoryCard:
     """Loaded when it is opened or changed; newer values are appended once a second."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint, beside: list[Datapoint]) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint, beside: list[KnownDatapoint]) -> None:
         self._visitor, self._datapoint = visitor, datapoint
         self._range_ms = HOUR_MS
         self._loads = 0
@@ -60,7 +60,7 @@ class HistoryCard:
         self._range_ms = self._ranges.value
         self.load()
 
-    def _shown(self) -> list[Datapoint]:
+    def _shown(self) -> list[KnownDatapoint]:
         by_id = self._visitor.core.directory.datapoints.by_id
         return [self._datapoint, *(by_id[number] for number in self._beside.value if number in by_id)][:MOST_LINES]
 
@@ -84,7 +84,7 @@ class HistoryCard:
         self._note.say("" if any(lines) else NOTHING)
         self._plot.show(self._content(shown, lines, now_ms))
 
-    def _content(self, shown: list[Datapoint], lines: list[list[Point]], now_ms: int) -> Content:
+    def _content(self, shown: list[KnownDatapoint], lines: list[list[Point]], now_ms: int) -> Content:
         axes: dict[tuple[str, bool, bool], Axis] = {}
         series = []
         for datapoint, points in zip(shown, lines, strict=True):
@@ -131,6 +131,6 @@ class HistoryCard:
         self._plot.append(added, self._from_ms(now_ms), now_ms, now_ms)
 
 
-def _label(datapoint: Datapoint) -> str:
+def _label(datapoint: KnownDatapoint) -> str:
     kind = ", set" if datapoint.type == "actuator" else ""
     return f"{name_of(datapoint)} ({datapoint.connector}{kind})"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict
 from api.page.badges import Note
 from api.page.pairing import control_by, control_no_more, controller_runs, sensor_of, stands_in_settings
@@ -24,11 +24,11 @@ NO_CONTROLLER = "No controller is running: setpoint and schedule are kept, but n
 class PairCard:
     """Choosing a sensor is all it takes; `changed` is called when somebody chose."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint, changed: Callable[[], None]) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint, changed: Callable[[], None]) -> None:
         self._visitor = visitor
         self._actuator = datapoint
         self._changed = changed
-        self._shown: Datapoint | None = None
+        self._shown: KnownDatapoint | None = None
         with ui.column().classes("wb-card").props("data-role=pair"):
             ui.label("Controlled by").classes("wb-title")
             with ui.row().classes("w-full items-center no-wrap gap-2"):

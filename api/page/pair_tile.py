@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.previews import preview_of
 from api.page.value_card import set_text
 from api.page.visitor import Visitor
@@ -14,7 +14,7 @@ from api.page.words import name_of, value_text
 class PairTile:
     """Changes in place."""
 
-    def __init__(self, visitor: Visitor, actuator: Datapoint, sensor: Datapoint | None) -> None:
+    def __init__(self, visitor: Visitor, actuator: KnownDatapoint, sensor: KnownDatapoint | None) -> None:
         self.sensor = sensor
         self._visitor, self._actuator = visitor, actuator
         with ui.link(target=f"/view/{actuator.id}" if actuator.id is not None else "/control").classes("wb-card"):

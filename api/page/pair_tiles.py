@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.pair_tile import PairTile
 from api.page.pairing import sensor_of
 from api.page.visitor import Visitor
 from api.page.words import name_of
 
-Known = list[tuple[Datapoint, Datapoint | None]]
+Known = list[tuple[KnownDatapoint, KnownDatapoint | None]]
 
 
 class PairTiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict
 from api.page.previews import preview_of
 from wattbus.storage import BatchRefused
@@ -22,7 +22,7 @@ def pair_of(core: Core, actuator: Identity) -> tuple[int, ControlledDatapoint] |
     return None
 
 
-def sensor_of(core: Core, actuator: Identity) -> Datapoint | None:
+def sensor_of(core: Core, actuator: Identity) -> KnownDatapoint | None:
     """The sensor by which an actuator is controlled."""
     datapoints = core.directory.datapoints
     told = _told_sensor(core, actuator)

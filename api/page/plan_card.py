@@ -7,18 +7,18 @@ from collections import deque
 from nicegui import background_tasks, ui
 from nicegui.events import GenericEventArguments
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.badges import Note
 from api.page.coming_list import ComingList
 from api.page.drafts import HOUR_MS, SetpointDraft, StepDraft, next_step, setpoint_drafts, step_drafts
 from api.page.fields import as_number, step_of
 from api.page.pairing import sensor_of
-from api.page.plan_content import Plan, Window, handles, plan_content, schedule_series, setpoint_series
+from api.page.plan_content import ShownPlan, Window, handles, plan_content, schedule_series, setpoint_series
 from api.page.plan_editor import PlanEditor
 from api.page.plot import Plot, Point
 from api.page.previews import Preview, preview_of
 from api.page.recorded import MOST_POINTS, point_of, recorded
-from api.page.setpoint_editor import SetpointItem
+from api.page.setpoint_editor import SetpointItemEditor
 from api.page.step_editor import StepItem
 from api.page.visitor import Visitor
 from api.validation import NUMERIC
@@ -35,9 +35,9 @@ PICK = "Tap into the chart to add steps"
 class PlanCard:
     """The chart, what the controller will do, and both editors."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint) -> None:
         self._visitor, self._actuator = visitor, datapoint
-        self._sensor: Datapoint | None = None
+        self._sensor: KnownDatapoint | None = None
         self._ahead_ms = 24 * HOUR_MS
         self._loads = 0
         self._points: dict[str, deque[Point]] = {name: deque(maxlen=2 * MOST_POINTS) for name in ("sensor", "sent")}
@@ -54,7 +54,7 @@ class PlanCard:
             self._coming = ComingList(visitor, datapoint)
         with ui.element("div").classes("wb-two"):
             self._setpoint: PlanEditor[SetpointDraft] = PlanEditor(
-                visitor, datapoint, "setpoint", SETPOINT_WORDS, setpoint_drafts, self._new_setpoint, SetpointItem,
+                visitor, datapoint, "setpoint", SETPOINT_WORDS, setpoint_drafts, self._new_setpoint, SetpointItemEditor,
                 self._edited,
             )  # fmt: skip
             self._schedule: PlanEditor[StepDraft] = PlanEditor(
@@ -103,8 +103,8 @@ class PlanCard:
         behind_ms = min(self._ahead_ms // 4, max(self._ahead_ms // 24, known_ms))
         return Window(now_ms - behind_ms, now_ms, now_ms + self._ahead_ms)
 
-    def _plan(self) -> Plan:
-        return Plan(
+    def _plan(self) -> ShownPlan:
+        return ShownPlan(
             actuator=self._actuator,
             sensor=self._sensor,
             sensor_points=list(self._points["sensor"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.drafts import SetpointDraft, StepDraft, segments
 from api.page.plot import Axis, Band, Content, Handle, Point, Series
 from api.page.previews import Preview
@@ -25,11 +25,11 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ShownPlan:
     """What there is to draw of an actuator."""
 
-    actuator: Datapoint
-    sensor: Datapoint | None
+    actuator: KnownDatapoint
+    sensor: KnownDatapoint | None
     sensor_points: Sequence[Point]
     sent_points: Sequence[Point]
     setpoint: Sequence[SetpointDraft]
@@ -56,7 +56,7 @@ def as_float(value: JsonValue) -> float | None:
     return float(value) if isinstance(value, bool | int | float) else None
 
 
-def plan_content(plan: Plan, window: Window, picking: bool) -> Content:
+def plan_content(plan: ShownPlan, window: Window, picking: bool) -> Content:
     """All lines."""
     unit = symbol(plan.actuator.unit)
     return Content(
@@ -75,7 +75,7 @@ def plan_content(plan: Plan, window: Window, picking: bool) -> Content:
     )
 
 
-def _past(plan: Plan, window: Window) -> list[Series]:
+def _past(plan: ShownPlan, window: Window) -> list[Series]:
     sensor_name = name_of(plan.sensor) if plan.sensor else ""
     sensor_unit = symbol(plan.sensor.unit) if plan.sensor else ""
     return [
@@ -84,7 +84,7 @@ def _past(plan: Plan, window: Window) -> list[Series]:
     ]
 
 
-def setpoint_series(plan: Plan, window: Window) -> Series:
+def setpoint_series(plan: ShownPlan, window: Window) -> Series:
     points: list[Point] = []
     bands: list[Band] = []
     for segment in segments(plan.setpoint, window.from_ms, window.to_ms):
@@ -96,7 +96,7 @@ def setpoint_series(plan: Plan, window: Window) -> Series:
     return Series("setpoint", "Setpoint and tolerance", points, unit, role="setpoint", bands=bands)
 
 
-def schedule_series(plan: Plan, window: Window) -> Series:
+def schedule_series(plan: ShownPlan, window: Window) -> Series:
     points: list[Point] = []
     for segment in segments(plan.schedule, window.from_ms, window.to_ms):
         value = plan.plotted(segment.draft.value)
@@ -104,7 +104,7 @@ def schedule_series(plan: Plan, window: Window) -> Series:
     return Series("schedule", "Schedule", points, symbol(plan.actuator.unit), role="schedule")
 
 
-def _coming(plan: Plan, window: Window) -> Series:
+def _coming(plan: ShownPlan, window: Window) -> Series:
     """The actuator's value from now on: it holds until the controller sends another one."""
     points: list[Point] = []
     last = plan.plotted(plan.sent_points[-1][1]) if plan.sent_points else None
@@ -118,7 +118,7 @@ def _coming(plan: Plan, window: Window) -> Series:
     return Series("coming", name, points, symbol(plan.actuator.unit), role="coming", step=True, dashed=True)
 
 
-def handles(plan: Plan, window: Window) -> list[Handle]:
+def handles(plan: ShownPlan, window: Window) -> list[Handle]:
     """One for each item that is visible and a number."""
     if plan.actuator.data_format not in NUMERIC:
         return []
@@ -135,7 +135,7 @@ def handles(plan: Plan, window: Window) -> list[Handle]:
     return found
 
 
-def _words(plan: Plan) -> list[str] | None:
+def _words(plan: ShownPlan) -> list[str] | None:
     """What the datapoint takes; of one that takes any text, all that there is."""
     if not plan.in_words:
         return None
@@ -144,7 +144,7 @@ def _words(plan: Plan) -> list[str] | None:
     return list(dict.fromkeys(text for text in texts if isinstance(text, str)))
 
 
-def _include(plan: Plan) -> tuple[float, float] | None:
+def _include(plan: ShownPlan) -> tuple[float, float] | None:
     """Everything that is wanted stays in sight, with room to drag it."""
     wanted = [as_float(value) for draft in plan.setpoint for value in (draft.value, draft.low, draft.high)]
     wanted += [as_float(step.value) for step in plan.schedule]

@@ -8,7 +8,7 @@ from typing import Generic, Protocol
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Conflict, Invalid, Unavailable
 from api.page.badges import Note
 from api.page.drafts import Draft
@@ -35,12 +35,12 @@ class PlanEditor(Generic[Draft]):
     def __init__(
         self,
         visitor: Visitor,
-        datapoint: Datapoint,
+        datapoint: KnownDatapoint,
         kind: PlanKind,
         words: tuple[str, str, str],
         drafts_from: Callable[[JsonValue], list[Draft]],
         new: Callable[[list[Draft]], Draft],
-        item: Callable[[Visitor, Datapoint, Draft, Callable[[], None]], Item],
+        item: Callable[[Visitor, KnownDatapoint, Draft, Callable[[], None]], Item],
         changed: Callable[[], None],
     ) -> None:
         self.drafts: list[Draft] = []
@@ -48,7 +48,7 @@ class PlanEditor(Generic[Draft]):
         self._visitor, self._datapoint, self._kind = visitor, datapoint, kind
         self._drafts_from: Callable[[JsonValue], list[Draft]] = drafts_from
         self._new: Callable[[list[Draft]], Draft] = new
-        self._item: Callable[[Visitor, Datapoint, Draft, Callable[[], None]], Item] = item
+        self._item: Callable[[Visitor, KnownDatapoint, Draft, Callable[[], None]], Item] = item
         self._changed = changed
         self._items: list[Item] = []
         self._known: JsonValue = None

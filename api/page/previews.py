@@ -10,7 +10,7 @@ from wattbus.jsontext import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
+class PreviewedCommand:
     """A value that will be sent, and why."""
 
     from_ms: int
@@ -29,7 +29,7 @@ class Preview:
     holds: bool
     value: JsonValue
     reason: str
-    coming: tuple[Coming, ...]
+    coming: tuple[PreviewedCommand, ...]
     dry_run: bool
 
 
@@ -45,7 +45,7 @@ def preview_of(core: Core, actuator_topic: str | None) -> Preview | None:
 def _preview(content: dict[str, Any]) -> Preview:
     decision = content.get("decision")
     coming = [
-        Coming(item["from_timestamp"], item.get("value"), str(item.get("reason", "")))
+        PreviewedCommand(item["from_timestamp"], item.get("value"), str(item.get("reason", "")))
         for item in content["coming"]
         if isinstance(item, dict) and isinstance(item.get("from_timestamp"), int)
     ]

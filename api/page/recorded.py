@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.plot import Point
 from api.validation import NUMERIC
 from wattbus.jsontext import JsonValue
@@ -14,7 +14,7 @@ MOST_POINTS = 2000
 ALL_BELOW_MS = 20 * 60_000  # in so short a time every value is shown
 
 
-async def recorded(core: Core, datapoint: Datapoint, from_ms: int, to_ms: int) -> list[Point]:
+async def recorded(core: Core, datapoint: KnownDatapoint, from_ms: int, to_ms: int) -> list[Point]:
     """Averages over intervals, or every value when the time is short. Raises DatabaseAway."""
     span = Span(from_ms, to_ms)
     if to_ms - from_ms > ALL_BELOW_MS and is_numeric(datapoint):
@@ -30,7 +30,7 @@ def interval_ms(length_ms: int) -> int:
     return max(1000, length_ms // POINTS // 1000 * 1000)
 
 
-def is_numeric(datapoint: Datapoint) -> bool:
+def is_numeric(datapoint: KnownDatapoint) -> bool:
     """Whether averages make sense."""
     return datapoint.data_format in NUMERIC or isinstance(datapoint.example_value, float)
 

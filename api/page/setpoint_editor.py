@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.drafts import SetpointDraft
 from api.page.faults import ItemFaults
 from api.page.fields import MomentField, ValueField, number_field, show_fault, step_of
@@ -18,10 +18,10 @@ from wattbus.jsontext import JsonValue
 Changed = Callable[[], None]
 
 
-class SetpointItem:
+class SetpointItemEditor:
     """One span of time; the draft follows every key."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint, draft: SetpointDraft, changed: Changed) -> None:
+    def __init__(self, visitor: Visitor, datapoint: KnownDatapoint, draft: SetpointDraft, changed: Changed) -> None:
         self.draft = draft
         self._datapoint = datapoint
         self._changed = changed

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.drafts import StepDraft
 from api.page.faults import ItemFaults
 from api.page.fields import MomentField, ValueField
@@ -16,7 +16,9 @@ from api.page.visitor import Visitor
 class StepItem:
     """From, to and value; the draft follows every key."""
 
-    def __init__(self, visitor: Visitor, datapoint: Datapoint, draft: StepDraft, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, visitor: Visitor, datapoint: KnownDatapoint, draft: StepDraft, changed: Callable[[], None]
+    ) -> None:
         self.draft = draft
         self._changed = changed
         with ui.element("div").classes("wb-step"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.badges import Badge
 from api.page.visitor import Visitor
 from api.page.words import age_text, time_text, value_text
@@ -31,7 +31,7 @@ class ValueCard:
         """What the database has, for as long as the bus says nothing: commands are not retained there."""
         self._remembered = value
 
-    def look(self, datapoint: Datapoint) -> None:
+    def look(self, datapoint: KnownDatapoint) -> None:
         core = self._visitor.core
         value = core.live.state_of(datapoint).value or self._remembered
         now_ms = core.clock.now_ms()

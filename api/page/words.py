@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.units import symbol
 from wattbus.jsontext import JsonValue
 
@@ -22,7 +22,7 @@ OUTCOMES = {
 }
 
 
-def name_of(datapoint: Datapoint) -> str:
+def name_of(datapoint: KnownDatapoint) -> str:
     """What people call it: its name, else its description, else its key."""
     return datapoint.short_name or datapoint.description or datapoint.key
 

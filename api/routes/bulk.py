@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Invalid, fault
 from api.validation import REQUIRED, is_sound
 from wattbus.connector import DatapointType
@@ -17,7 +17,7 @@ LONGEST_NAME = 1000
 Checked = tuple[Identity, dict[str, Any]]
 
 
-async def create(core: Core, body: JsonValue) -> list[Datapoint]:
+async def create(core: Core, body: JsonValue) -> list[KnownDatapoint]:
     """Raises Invalid with one entry per item."""
 
     def check(item: dict[str, Any]) -> Checked:
@@ -27,7 +27,7 @@ async def create(core: Core, body: JsonValue) -> list[Datapoint]:
         identity = Identity(connector, kind, key)
         if identity in core.directory.datapoints.by_identity:
             raise fault("key_in_connector", "This datapoint exists already: change it with PUT.")
-        return identity, core.editing.checked(Datapoint(None, connector, kind, key), item)
+        return identity, core.editing.checked(KnownDatapoint(None, connector, kind, key), item)
 
     checked = await _checked(core, body, check)
     core.editing.check_short_names(dict(checked))
@@ -35,7 +35,7 @@ async def create(core: Core, body: JsonValue) -> list[Datapoint]:
     return await _write(core, checked)
 
 
-async def update(core: Core, body: JsonValue) -> list[Datapoint]:
+async def update(core: Core, body: JsonValue) -> list[KnownDatapoint]:
     """Raises Invalid with one entry per item."""
 
     def check(item: dict[str, Any]) -> Checked:
@@ -45,7 +45,7 @@ async def update(core: Core, body: JsonValue) -> list[Datapoint]:
     return await _write(core, await _checked(core, body, check))
 
 
-def _found(core: Core, connector: str, key: str, kind: DatapointType | None) -> Datapoint:
+def _found(core: Core, connector: str, key: str, kind: DatapointType | None) -> KnownDatapoint:
     known = core.directory.datapoints.by_connector.get(connector)
     if not known:
         raise fault("connector", f"There is no connector {connector}.")
@@ -98,7 +98,7 @@ async def _checked(core: Core, body: JsonValue, check: Callable[[dict[str, Any]]
     return checked
 
 
-async def _write(core: Core, checked: list[Checked]) -> list[Datapoint]:
+async def _write(core: Core, checked: list[Checked]) -> list[KnownDatapoint]:
     if checked:
         await core.editing.edit_all(dict(checked))
     return [core.directory.datapoints.by_identity[identity] for identity, _ in checked]

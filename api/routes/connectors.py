@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.answers import Json, body_of
 from api.core import Core
 from api.errors import Invalid, NotFound, fault
-from api.live import ConnectorState
+from api.live import LiveConnector
 from api.routes import schemas
 from api.routes.parts import CoreOf, answers, connector_json, json_body, listed
 from wattbus.connector import DatapointType
@@ -74,7 +74,7 @@ async def choose_everything(core: CoreOf, name: str) -> Response:
     return Json(None, 204)
 
 
-def _announced(core: Core, name: str) -> ConnectorState:
+def _announced(core: Core, name: str) -> LiveConnector:
     connector = core.live.connectors.get(name)
     if connector is None or (connector.described is None and connector.available is None):
         raise NotFound

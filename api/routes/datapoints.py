@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.answers import Json, body_of
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Invalid
 from api.parameters import Moment, ids, span
 from api.routes import bulk, schemas
@@ -21,7 +21,7 @@ from wattbus.storage.records import PlanKind
 router = APIRouter(tags=["datapoints"])
 
 Text = Annotated[str | None, Query()]
-_FIELDS: dict[str, Callable[[Datapoint], str | None]] = {
+_FIELDS: dict[str, Callable[[KnownDatapoint], str | None]] = {
     "connector__name": lambda found: found.connector,
     "key_in_connector": lambda found: found.key,
     "short_name": lambda found: found.short_name,
@@ -65,7 +65,7 @@ async def list_datapoints(
     return Json([datapoint_json(datapoint) for datapoint in sorted(found, key=lambda datapoint: datapoint.id or 0)])
 
 
-def _matches(datapoint: Datapoint, parameters: dict[str, str]) -> bool:
+def _matches(datapoint: KnownDatapoint, parameters: dict[str, str]) -> bool:
     for name, field_of in _FIELDS.items():
         exact, part, field = parameters.get(name), parameters.get(f"{name}__icontains"), field_of(datapoint)
         if exact is not None and field != exact:
@@ -151,7 +151,7 @@ async def _last_plans(kind: PlanKind, core: Core, wanted_ids: str | None, within
     return Json({"msgs_by_datapoint_id": told})
 
 
-def _wanted(core: Core, wanted_ids: str | None) -> Collection[Datapoint]:
+def _wanted(core: Core, wanted_ids: str | None) -> Collection[KnownDatapoint]:
     core.directory.check_loaded()
     numbers = ids("datapoint__id__in", wanted_ids)
     active = [found for found in core.directory.datapoints if found.is_active and found.id is not None]

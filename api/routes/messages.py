@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api import plans, validation
 from api.answers import Json, body_of
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import NotFound, fault
 from api.parameters import LATEST_MS, Limit, Moment, Order, interval_ms, span
 from api.routes import schemas
@@ -189,7 +189,7 @@ def _add_plan_routes(kind: PlanKind) -> None:
     )(delete)
 
 
-async def _stored(core: Core, datapoint_id: int) -> tuple[Datapoint, int]:
+async def _stored(core: Core, datapoint_id: int) -> tuple[KnownDatapoint, int]:
     return await core.directory.by_id(datapoint_id), datapoint_id
 
 

@@ -8,8 +8,8 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.core import Core
-from api.datapoints import Datapoint
-from api.live import ConnectorState, DatapointState
+from api.datapoints import KnownDatapoint
+from api.live import DatapointState, LiveConnector
 from wattbus.jsontext import JsonValue
 from wattbus.service.effective_quality import ConnectorLife
 from wattbus.storage import StoredPlan, StoredValue
@@ -25,7 +25,7 @@ def _core_of(connection: HTTPConnection) -> Core:
 CoreOf = Annotated[Core, Depends(_core_of)]
 
 
-def datapoint_json(found: Datapoint) -> JsonValue:
+def datapoint_json(found: KnownDatapoint) -> JsonValue:
     """The reference's object, and what it does not tell."""
     return {
         "id": found.id,
@@ -66,9 +66,9 @@ def state_json(state: DatapointState) -> dict[str, JsonValue]:
     }
 
 
-def connector_json(core: Core, name: str, state: ConnectorState | None) -> JsonValue:
+def connector_json(core: Core, name: str, state: LiveConnector | None) -> JsonValue:
     """How a connector is; of those that only the database remembers, little is known."""
-    state = state or ConnectorState(name, ConnectorLife(core.clock.monotonic()))
+    state = state or LiveConnector(name, ConnectorLife(core.clock.monotonic()))
     life = state.life.judged(core.clock.monotonic())
     now_ms = core.clock.now_ms()
     heard_ms = state.last_heard_ms

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from api.answers import rendered
 from api.changes import Change, ChangeKind, Subscription
 from api.core import Core
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.routes.parts import CoreOf, connector_json, state_json
 from wattbus.jsontext import JsonValue, loads
 
@@ -47,7 +47,7 @@ class Filter:
     connectors: frozenset[str] | None = None
     kinds: frozenset[str] = BY_DEFAULT
 
-    def takes(self, datapoint: Datapoint) -> bool:
+    def takes(self, datapoint: KnownDatapoint) -> bool:
         if self.datapoints is None and self.connectors is None:
             return True
         named = self.datapoints is not None and datapoint.id in self.datapoints
@@ -74,7 +74,7 @@ def _names(message: dict[str, Any], name: str, kind: type) -> frozenset[Any] | N
     return frozenset(given)
 
 
-class Session:
+class WebSocketSession:
     """One browser."""
 
     def __init__(self, socket: WebSocket, core: Core) -> None:
@@ -142,7 +142,7 @@ class Session:
 
     def _snapshot(self, wanted: Filter) -> JsonValue:
         core = self._core
-        datapoints: Iterable[Datapoint] = core.directory.datapoints
+        datapoints: Iterable[KnownDatapoint] = core.directory.datapoints
         return {
             "type": "snapshot",
             "datapoints": [
@@ -174,7 +174,7 @@ class Session:
         return {"kind": change.kind, "connector": subject or None}
 
 
-def _named(datapoint: Datapoint) -> dict[str, JsonValue]:
+def _named(datapoint: KnownDatapoint) -> dict[str, JsonValue]:
     return {
         "id": datapoint.id,
         "connector": datapoint.connector,
@@ -191,7 +191,7 @@ async def live_values(socket: WebSocket, core: CoreOf) -> None:
         return
     _open.add(socket)
     try:
-        await Session(socket, core).run()
+        await WebSocketSession(socket, core).run()
     finally:
         _open.discard(socket)
         if socket.application_state == WebSocketState.CONNECTED:

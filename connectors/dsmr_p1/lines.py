@@ -47,7 +47,7 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class ClockLine:
     """When the telegram was made, as the meter printed it."""
 
     time: str
@@ -67,7 +67,7 @@ class Mbus:
     time: str = ""
 
 
-Line: TypeAlias = Plain | Timed | Clock | Mbus
+Line: TypeAlias = Plain | Timed | ClockLine | Mbus
 Reader: TypeAlias = Callable[[str], Line | None]
 
 
@@ -99,7 +99,7 @@ def _read(line: str, profile: Profile) -> Line | None:
         return _mbus(int(mbus[1]), code, mbus[2], fields) if mbus else _unknown(code, fields)
     match row.kind:
         case "clock":
-            return Clock(fields[0]) if fields[0] else None
+            return ClockLine(fields[0]) if fields[0] else None
         case "failure log":
             return Plain(code, tuple(failures(row, fields)))
         case "peaks":

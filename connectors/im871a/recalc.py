@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from connectors.im871a.recalc_command import Command, Wanted, read_command
+from connectors.im871a.recalc_command import RecalcCommand, Wanted, read_command
 from connectors.im871a.recalc_memory import RecalcState
 from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.settings import Settings
@@ -26,7 +26,8 @@ from wattbus import metrics
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError, StopAsked
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class ReCalc:
         try:
             command = read_command(payload)
         except ValueError as error:
-            await self._answer(Command({}, ({"error": str(error)},)))
+            await self._answer(RecalcCommand({}, ({"error": str(error)},)))
             return
         if command.wanted != self._wanted:
             self._wanted = command.wanted
@@ -129,7 +130,7 @@ class ReCalc:
     def _register(self) -> None:
         self._meters.replace(SOURCE, {number: meter.config for number, meter in self._wanted.items()})
 
-    async def _answer(self, command: Command) -> None:
+    async def _answer(self, command: RecalcCommand) -> None:
         COMMANDS.labels(self._name, "rejected" if command.rejected else "accepted").inc()
         if command.rejected:
             log.warning("ReCalc's command: %d rejected; the first: %s", len(command.rejected), command.rejected[0])

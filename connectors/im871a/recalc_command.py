@@ -32,7 +32,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class RecalcCommand:
     """`wanted` by number; `rejected`: what cannot be done, each with its reason. No key is in it."""
 
     wanted: Mapping[str, Wanted]
@@ -43,7 +43,7 @@ class Command:
         return {"accepted": accepted, "rejected": list(self.rejected)}
 
 
-def read_command(payload: bytes) -> Command:
+def read_command(payload: bytes) -> RecalcCommand:
     """Raises ValueError when nothing of it can be used; what it says never holds a key."""
     wanted: dict[str, Wanted] = {}
     rejected: list[dict[str, JsonValue]] = []
@@ -58,7 +58,7 @@ def read_command(payload: bytes) -> Command:
             rejected.append({"deviceId": device_id if len(device_id) <= LONGEST_SHOWN else "", "error": str(error)})
         else:
             wanted[meter.number] = meter
-    return Command(wanted, tuple(rejected))
+    return RecalcCommand(wanted, tuple(rejected))
 
 
 def _entries(payload: bytes) -> list[Any]:

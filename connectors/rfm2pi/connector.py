@@ -14,7 +14,7 @@ from connectors.rfm2pi.hearing import Hearing
 from connectors.rfm2pi.nodes import BOARD
 from connectors.rfm2pi.presence import Presence
 from connectors.rfm2pi.repeater import Repeater
-from connectors.rfm2pi.sending import Outgoing
+from connectors.rfm2pi.sending import OutgoingPacket
 from connectors.rfm2pi.settings import Settings
 from links.serial_line import Line, open_line
 from links.serial_silence import SilenceWatch
@@ -47,7 +47,7 @@ class RadioBoard:
         self._clock = clock
         self._pace = pace
         self._nodes = settings.nodes
-        self._outgoing = Outgoing(self._nodes.described.values())
+        self._outgoing = OutgoingPacket(self._nodes.described.values())
         self._silence = SilenceWatch(settings.rfm2pi_silent_seconds or None, clock, what=settings.port.url)
         self._presence = Presence(self._nodes, settings.rfm2pi_node_silent_seconds, clock)
         self._hearing = Hearing(settings, self._nodes, self._presence, self._silence)

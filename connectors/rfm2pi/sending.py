@@ -19,7 +19,7 @@ class Packet:
     values: tuple[float, ...] | None = None
 
 
-class Outgoing:
+class OutgoingPacket:
     """Knows which actuator means what, and what each node was last sent."""
 
     def __init__(self, nodes: Iterable[Node]) -> None:

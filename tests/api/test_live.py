@@ -9,19 +9,20 @@ import pytest
 
 from api import live as live_module
 from api.changes import Change, Changes
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.live import DatapointState, Live
 from api.reading import LONGEST_VALUE, BusReader
 from tests.api.conftest import Api, eventually, now_ms
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.mqtt import PlainClient
 from wattbus.jsontext import dumps
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage
 from wattbus.settings import BrokerSettings
 from wattbus.storage import StoredPlan, StoredValue
 
 TOPIC = "meter/messages/power/value"
-POWER = Datapoint(1, "meter", "sensor", "power", TOPIC)
+POWER = KnownDatapoint(1, "meter", "sensor", "power", TOPIC)
 
 
 class Told:
@@ -83,7 +84,7 @@ async def test_what_makes_no_sense_is_dropped(told: Told) -> None:
 
 
 async def test_values_are_as_good_as_their_connector_and_changes_say_so(told: Told) -> None:
-    pump = Datapoint(2, "meter", "actuator", "pump", "meter/messages/pump-set/value")
+    pump = KnownDatapoint(2, "meter", "actuator", "pump", "meter/messages/pump-set/value")
     told.tell("meter/heartbeat", {"this_heartbeats_timestamp": 0, "next_heartbeats_timestamp": 30_000})
     for topic in (TOPIC, pump.topic or ""):
         told.tell(topic, {"value": 1, "timestamp": 5})

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import plans, validation
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.errors import Invalid
 
 NOW = 1_700_000_000_000
 
 
-def datapoint(data_format: Any, **more: Any) -> Datapoint:
-    return Datapoint(1, "meter", "actuator", "a", data_format=data_format, **more)
+def datapoint(data_format: Any, **more: Any) -> KnownDatapoint:
+    return KnownDatapoint(1, "meter", "actuator", "a", data_format=data_format, **more)
 
 
 CONTINUOUS = datapoint("continuous_numeric", min_value=15.0, max_value=30.0)
@@ -92,14 +92,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("of", "sent", "published"), ACCEPTED)
-def test_accepted(of: Datapoint, sent: Any, published: Any) -> None:
+def test_accepted(of: KnownDatapoint, sent: Any, published: Any) -> None:
     message = plans.value_message(of, {"value": sent, "timestamp": NOW, "extra": 1}, NOW)
     assert message == {"value": published, "timestamp": NOW}
     assert type(message["value"]) is type(published)
 
 
 @pytest.mark.parametrize(("of", "sent", "reason"), REFUSED)
-def test_refused(of: Datapoint, sent: Any, reason: str) -> None:
+def test_refused(of: KnownDatapoint, sent: Any, reason: str) -> None:
     with pytest.raises(Invalid) as refused:
         plans.value_message(of, {"value": sent, "timestamp": NOW}, NOW)
     assert isinstance(refused.value.faults, dict)
@@ -146,15 +146,15 @@ def span(begin: int | None = None, end: int | None = None, **more: Any) -> dict[
     return {"from_timestamp": begin, "to_timestamp": end, **more}
 
 
-def schedule(*items: Any, of: Datapoint = CONTINUOUS) -> Any:
+def schedule(*items: Any, of: KnownDatapoint = CONTINUOUS) -> Any:
     return plans.plan_message("schedule", of, {"schedule": list(items), "timestamp": NOW}, NOW)["schedule"]
 
 
-def setpoint(*items: Any, of: Datapoint = CONTINUOUS) -> Any:
+def setpoint(*items: Any, of: KnownDatapoint = CONTINUOUS) -> Any:
     return plans.plan_message("setpoint", of, {"setpoint": list(items), "timestamp": NOW}, NOW)["setpoint"]
 
 
-def fault_of(item: Any, of: Datapoint = CONTINUOUS, kind: Any = setpoint) -> Any:
+def fault_of(item: Any, of: KnownDatapoint = CONTINUOUS, kind: Any = setpoint) -> Any:
     with pytest.raises(Invalid) as refused:
         kind(item, of=of)
     assert isinstance(refused.value.faults, dict)
@@ -240,7 +240,7 @@ BODIES = st.recursive(JSON, lambda inner: st.dictionaries(FIELDS, inner | st.jus
 
 
 @given(BODIES, st.sampled_from([CONTINUOUS, GENERIC, NUMBERS, TEXT, WORDS, BOOL, UNKNOWN]))
-def test_nothing_but_a_refusal_comes_of_nonsense(body: Any, of: Datapoint) -> None:
+def test_nothing_but_a_refusal_comes_of_nonsense(body: Any, of: KnownDatapoint) -> None:
     for kind in ("value", "setpoint", "schedule"):
         try:
             message = plans.value_message(of, body, NOW) if kind == "value" else plan(kind, of, body)
@@ -249,5 +249,5 @@ def test_nothing_but_a_refusal_comes_of_nonsense(body: Any, of: Datapoint) -> No
         assert validation.is_sound(message)
 
 
-def plan(kind: Any, of: Datapoint, body: Any) -> dict[str, Any]:
+def plan(kind: Any, of: KnownDatapoint, body: Any) -> dict[str, Any]:
     return plans.plan_message(kind, of, body, NOW)

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.configuration import LARGEST_PACKET
 from tests.broker.installation import NOT_AUTHORISED, Client, Installation, tool, until
-from wattbus.mqtt import client as mqtt_client
 from wattbus.mqtt.embedded_broker import LOSSLESS
+from wattbus.mqtt.packets import LARGEST_PACKET, LONGEST_PAYLOAD
 
 A_DAY = 86_400
 
@@ -104,9 +103,8 @@ def test_it_is_saved_by_itself(tmp_path: Path) -> None:
 
 def test_too_large_is_told_to_its_sender(installation: Installation) -> None:
     """A reader's limit is kept without a word; so the broker's own must not be above it."""
-    assert LARGEST_PACKET == mqtt_client.LONGEST_PAYLOAD + 65536 + 1024
     with installation.running(), installation.client("heatpump") as client:
-        assert client.publish("heatpump/values", payload=b"x" * mqtt_client.LONGEST_PAYLOAD) == [16]
+        assert client.publish("heatpump/values", payload=b"x" * LONGEST_PAYLOAD) == [16]
         client._paho.publish("heatpump/values", b"x" * LARGEST_PACKET, 1)
         client.until(lambda: client.lost)
 

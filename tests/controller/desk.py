@@ -9,7 +9,7 @@ from typing import Any
 
 from controller.actuator import Actuator
 from controller.control import Control
-from controller.orders import Options, Order
+from controller.orders import ControlOptions, Order
 from controller.pairs import Pair, PairDirectory
 from controller.state_file import StateFile
 from tests.support.clock import START_MS, VirtualClock
@@ -33,9 +33,9 @@ class Publication:
 class Desk:
     """A `Control` whose commands always reach the broker. Times are in milliseconds from the start."""
 
-    def __init__(self, *pairs: Pair, options: Options | None = None, clock: VirtualClock | None = None) -> None:
+    def __init__(self, *pairs: Pair, options: ControlOptions | None = None, clock: VirtualClock | None = None) -> None:
         self.clock = clock or VirtualClock()
-        self.options = options or Options()
+        self.options = options or ControlOptions()
         self.told = list(pairs or (ROOM,))
         self.published: list[Publication] = []
         self.nobody_listens = False

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.orders import Options
+from controller.orders import ControlOptions
 from tests.controller.conftest import Building, running
 from tests.controller.desk import HALL, ROOM, Desk, plan
 from wattbus.mqtt.messages import BadMessage
@@ -21,7 +21,7 @@ def announcement(repeatable: bool | None, topic: str = ROOM.actuator) -> list[di
     return [entry if repeatable is None else {**entry, "repeatable": repeatable}]
 
 
-def desk_at_1(repeatable: bool | None = False, options: Options | None = None) -> Desk:
+def desk_at_1(repeatable: bool | None = False, options: ControlOptions | None = None) -> Desk:
     """A controller that has sent 1 to an actuator of this kind."""
     desk = Desk(options=options)
     desk.status("online")
@@ -78,7 +78,7 @@ def test_silence_of_its_connector_is_no_reason() -> None:
 
 
 def test_neither_is_the_periodic_repetition() -> None:
-    options = Options(repeat_s=60.0)
+    options = ControlOptions(repeat_s=60.0)
     assert desk_waited(desk_at_1(False, options)) == [1]
     assert len(desk_waited(desk_at_1(True, options))) > 10
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.decision import Policy, SensorState, decide
-from controller.orders import Options
+from controller.orders import ControlOptions
 from controller.preview import Standing, preview
 from controller.timeline import Timeline
 from tests.controller.desk import Desk, shifted
@@ -236,7 +236,7 @@ def test_one_decision_is_what_the_table_says(
 def test_the_preview_says_what_will_be_sent(
     setpoint: list[Item], schedule: list[Item], sensor: Any, hysteresis: float, dwell_s: float
 ) -> None:
-    options = Options(policy=Policy(hysteresis=hysteresis), dwell_s=dwell_s)
+    options = ControlOptions(policy=Policy(hysteresis=hysteresis), dwell_s=dwell_s)
     desk = Desk(options=options)
     if sensor is not None:
         desk.sensor(*sensor)

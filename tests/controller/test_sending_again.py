@@ -9,7 +9,7 @@ import pytest
 
 from controller.control import Control
 from controller.decision import Policy
-from controller.orders import Options
+from controller.orders import ControlOptions
 from controller.timer_queue import TimerQueue
 from tests.controller.desk import HALL, ROOM, Desk, plan, wish
 from tests.support.clock import VirtualClock
@@ -18,7 +18,7 @@ SCHEDULE_OF_2 = b'{"schedule": [{"from_timestamp": null, "to_timestamp": null, "
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 
 
-def desk_at_21(options: Options | None = None) -> Desk:
+def desk_at_21(options: ControlOptions | None = None) -> Desk:
     """A controller whose connector is online and has got 21."""
     desk = Desk(options=options)
     desk.status("online")
@@ -210,21 +210,21 @@ def test_where_nobody_listened_the_connector_gets_it_when_it_comes() -> None:
 
 
 def test_periodic_repetition() -> None:
-    desk = desk_at_21(Options(repeat_s=600))
+    desk = desk_at_21(ControlOptions(repeat_s=600))
     desk.wait(HOUR)
     assert [entry.at_ms for entry in desk.published] == [n * 10 * MINUTE for n in range(7)]
     assert {entry.cause for entry in desk.published[1:]} == {"repetition"}
 
 
 def test_between_two_changes_lies_the_dwell_time() -> None:
-    desk = Desk(options=Options(dwell_s=60))
+    desk = Desk(options=ControlOptions(dwell_s=60))
     desk.schedule(plan(None, 10_000, 1), plan(10_000, 20_000, 2), plan(20_000, 90_000, 3), plan(90_000, None, 4))
     desk.wait(HOUR)
     assert desk.timed == [(0, 1), (60_000, 3), (120_000, 4)]
 
 
 def test_a_restart_does_not_shorten_the_dwell_time(tmp_path: Path) -> None:
-    desk = Desk(options=Options(dwell_s=60))
+    desk = Desk(options=ControlOptions(dwell_s=60))
     desk.schedule(plan(None, 10_000, 1), plan(10_000, None, 2))
     desk.wait(30_000)
     desk.restart(tmp_path)
@@ -233,14 +233,14 @@ def test_a_restart_does_not_shorten_the_dwell_time(tmp_path: Path) -> None:
 
 
 def test_a_change_that_is_taken_back_within_the_dwell_time_is_none() -> None:
-    desk = Desk(options=Options(dwell_s=60))
+    desk = Desk(options=ControlOptions(dwell_s=60))
     desk.schedule(plan(None, 10_000, 1), plan(10_000, 20_000, 2), plan(20_000, None, 1))
     desk.wait(HOUR)
     assert desk.timed == [(0, 1)]
 
 
 def dead_band_desk(low: float | None = 18, high: float | None = 22, band: float = 0.5) -> Desk:
-    desk = Desk(options=Options(policy=Policy(hysteresis=band)))
+    desk = Desk(options=ControlOptions(policy=Policy(hysteresis=band)))
     desk.sensor(20)
     desk.setpoint(wish(None, None, 20, min_value=low, max_value=high))
     desk.schedule(plan(None, None, 15))
@@ -280,7 +280,7 @@ def test_another_setpoint_has_another_range() -> None:
 
 
 def test_a_sensor_that_says_nothing_counts_as_outside_if_so_wished() -> None:
-    desk = Desk(options=Options(policy=Policy(no_sensor="preferred")))
+    desk = Desk(options=ControlOptions(policy=Policy(no_sensor="preferred")))
     desk.setpoint(wish(None, None, 21, min_value=18, max_value=22))
     desk.schedule(plan(None, None, 15))
     assert desk.values == [21]
@@ -354,7 +354,7 @@ def test_an_hour_of_daylight_saving_is_nothing_because_times_are_utc() -> None:
 
 
 def test_a_clock_that_is_set_back_does_not_hold_repetitions_up() -> None:
-    desk = desk_at_21(Options(repeat_s=60))
+    desk = desk_at_21(ControlOptions(repeat_s=60))
     desk.jump(-10 * HOUR)
     desk.wait(2 * MINUTE + SECOND)
     assert desk.values == [21, 21, 21]
@@ -395,7 +395,7 @@ def test_a_bug_in_one_pair_does_not_stop_the_others(monkeypatch: pytest.MonkeyPa
 
 def test_nothing_is_decided_before_the_retained_messages_are_in() -> None:
     clock = VirtualClock()
-    control = Control(Options(), clock)
+    control = Control(ControlOptions(), clock)
     control.set_pairs({ROOM.actuator: ROOM})
     control.take(
         ROOM.schedule,

@@ -34,7 +34,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     wattbus.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wattbus.cli "$@"\n', encoding="utf-8")
     wattbus.chmod(0o755)
     path_variable = f"{commands}:{os.environ['PATH']}"
-    return {"PATH": path_variable, "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    beside = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    return {"PATH": path_variable, "PYTHONPATH": beside, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
 
 
 def test_the_page_has_the_files_of_a_connector() -> None:

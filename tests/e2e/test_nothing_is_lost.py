@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import MQTTMessage
 
 from history.service import run as run_history
 from history.settings import Settings as HistorySettings
@@ -264,12 +265,13 @@ class Lossy(MqttClient):
 
     thrown_away = 0
 
-    def _received(self, client, userdata, message) -> None:  # type: ignore[no-untyped-def]
+    def _received(self, message: MQTTMessage) -> None:
         if message.qos and random.random() < 0.2:
             type(self).thrown_away += 1
-            client.ack(message.mid, message.qos)
+            assert self._client is not None
+            self._client._client.ack(message.mid, message.qos)
         else:
-            super()._received(client, userdata, message)
+            super()._received(message)
 
 
 async def test_a_fifth_of_all_deliveries_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.support.recording import NOW as NOW
 from tests.support.recording import SOON as SOON
 from tests.support.recording import RecordedClient, in_this_process
-from wattbus.mqtt.client import IncomingMessage
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.messages import Receipt, ValuesMessage, parse
+from wattbus.mqtt.packets import IncomingMessage
 
 SESSION = "0123456789abcdef"
 

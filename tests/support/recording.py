@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
 

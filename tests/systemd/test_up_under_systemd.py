@@ -126,15 +126,25 @@ async def test_a_service_that_hangs_stops_the_pings_and_the_journal_shows_where(
 
 
 async def test_wrong_settings_are_told_to_the_manager_and_the_journal(house: Path) -> None:
-    (house / "modbus_tcp.meter.env").write_text("POLL_SECONDS=1\n")
+    (house / "common.env").write_text("HTTP_PORT=many\n")
     async with listening() as manager, started(house, manager) as process:
         assert await asyncio.wait_for(process.wait(), SOON) == 2
         await manager.until(lambda: manager.status)
-        assert "modbus_tcp.meter.env: MODBUS_MASTER_IP is required" in manager.status
+        assert "common.env: HTTP_PORT" in manager.status
         assert not manager.moments("READY")
     lines = (house.parent / "journal").read_text().splitlines()
     assert lines
-    assert all(line.startswith("<3>wattbus: modbus_tcp.meter.env: ") for line in lines)
+    assert all(line.startswith("<3>wattbus: common.env: ") for line in lines)
+
+
+async def test_a_file_that_is_left_out_is_told_to_the_manager(house: Path) -> None:
+    (house / "modbus_tcp.meter.env").write_text("POLL_SECONDS=1\n")
+    async with listening() as manager, started(house, manager) as process:
+        fault = "modbus_tcp.meter.env: MODBUS_MASTER_IP is required"
+        await manager.until(lambda: manager.status and fault in manager.status)
+        await manager.until(lambda: manager.moments("READY"))
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), SOON) == 0
 
 
 # -- what is a reason to stop the pings, and what is not --------------------------------------------------------------

@@ -29,7 +29,7 @@ _DESCRIPTIONS = TypeAdapter(list[DatapointDescription])
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One datapoint. `age_s` is None until a value has come; `topic` is "" while nobody has said it."""
 
     connector: str
@@ -95,7 +95,7 @@ class DatapointTable:
             case "datapoint_map":
                 connector.map = parse(DatapointMap, payload) if payload else None
 
-    def rows(self, now_ms: int, pattern: str = "") -> list[Row]:
+    def rows(self, now_ms: int, pattern: str = "") -> list[TableRow]:
         """All datapoints, sensors first within each connector, then topics that nobody has announced."""
         rows = [row for name, known in self._connectors.items() for row in self._announced(name, known, now_ms)]
         announced = {row.topic for row in rows}
@@ -106,7 +106,7 @@ class DatapointTable:
         chosen = [row for row in rows if row.matches(pattern)]
         return sorted(chosen, key=lambda row: (row.connector, row.type != "sensor", row.key))
 
-    def _announced(self, name: str, known: _Connector, now_ms: int) -> Iterable[Row]:
+    def _announced(self, name: str, known: _Connector, now_ms: int) -> Iterable[TableRow]:
         for (kind, key), told in known.described.items():
             yield self._row(name, known.state, kind, key, told.topic, now_ms, told.unit)
         if known.available is None:
@@ -124,15 +124,15 @@ class DatapointTable:
 
     def _row(
         self, connector: str, state: str, kind: DatapointType, key: str, topic: str, now_ms: int, unit: str = ""
-    ) -> Row:
+    ) -> TableRow:
         message = self._values.get(topic)
         if message is None:
-            return Row(connector, state, kind, key, topic, unit)
+            return TableRow(connector, state, kind, key, topic, unit)
         age_s = max(0, now_ms - message.timestamp) / 1000
-        return Row(connector, state, kind, key, topic, unit, message.value, message.quality or "", age_s)
+        return TableRow(connector, state, kind, key, topic, unit, message.value, message.quality or "", age_s)
 
 
-def as_text(rows: list[Row], width: int | None = None) -> list[str]:
+def as_text(rows: list[TableRow], width: int | None = None) -> list[str]:
     """The lines of a table, cut to `width` characters."""
     cells = [COLUMNS, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
@@ -140,7 +140,7 @@ def as_text(rows: list[Row], width: int | None = None) -> list[str]:
     return [line[:width] for line in lines]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: TableRow) -> tuple[str, ...]:
     value = "" if row.age_s is None else _value_text(row.value)
     texts = (row.connector, row.state, row.type, _cut(row.key, LONGEST_KEY), _cut(value, LONGEST_VALUE))
     return tuple(_printable(text) for text in (*texts, row.unit, row.quality, _age(row.age_s), row.topic))

@@ -41,13 +41,16 @@ def add(commands: Commands) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     try:
-        from wattbus.cli.raw_printing import Wanted, print_raw  # an image of one connector has no database library
+        from wattbus.cli.raw_printing import (  # an image of one connector has no database library
+            RawSelection,
+            print_raw,
+        )
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("wattbus"):
             raise
         raise ConfigError(f"{error.name} is not installed: pip install 'wattbus[raw-db]'") from None
     url = _url(arguments.database, arguments.env_file)
-    wanted = Wanted(arguments.connector, arguments.begin, arguments.end, arguments.limit, arguments.last)
+    wanted = RawSelection(arguments.connector, arguments.begin, arguments.end, arguments.limit, arguments.last)
     return asyncio.run(print_raw(url, wanted))
 
 

@@ -16,7 +16,7 @@ FAILED = 1  # exit code
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RawSelection:
     """Of `connector` (None: list them) from `from_ms` (included) to `to_ms` (excluded) the first or the last ones."""
 
     connector: str | None
@@ -26,7 +26,7 @@ class Wanted:
     last: int | None = None
 
 
-async def print_raw(url: str, wanted: Wanted) -> int:
+async def print_raw(url: str, wanted: RawSelection) -> int:
     """Print to standard output; the exit code."""
     try:
         reader = await open_raw_reader(url)
@@ -40,7 +40,7 @@ async def print_raw(url: str, wanted: Wanted) -> int:
     return 0
 
 
-async def _print(reader: RawReader, wanted: Wanted) -> None:
+async def _print(reader: RawReader, wanted: RawSelection) -> None:
     connectors = await reader.connectors()
     if wanted.connector is None:
         print("\n".join(_table(connectors)), flush=True)
@@ -57,7 +57,7 @@ def _unknown(name: str, connectors: Sequence[RawConnector]) -> str:
     return f"there are no raw messages of {name} (of: {known})"
 
 
-async def _messages(reader: RawReader, connector: str, wanted: Wanted) -> AsyncIterator[StoredRawMessage]:
+async def _messages(reader: RawReader, connector: str, wanted: RawSelection) -> AsyncIterator[StoredRawMessage]:
     span = Span(wanted.from_ms, wanted.to_ms)
     if wanted.last is None:
         async for message in _pages(reader, connector, span, wanted.first):

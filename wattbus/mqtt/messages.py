@@ -230,8 +230,8 @@ class StatusMessage(Message):
     """`${C}/status`, also the Last Will. `instance` tells two processes with one name apart, `host` and `process` where
     each of them is.
 
-    `conditions` are what is not well now. Of a connector: `heartbeat_seconds` is the time between its heartbeats, `link`
-    how the link to its device stands (`wattbus.connector.LinkState`).
+    `conditions` are what is not well now. Of a connector: `heartbeat_seconds` is the time between its heartbeats,
+    `link` how the link to its device stands (`wattbus.connector.LinkState`).
     Of a history alone: `records` names the connectors whose readings it keeps, [] all of them; `recording` says whether
     its database takes them now.
     """

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.mqtt.client import IncomingMessage, MqttClient
+from wattbus.mqtt.client import MqttClient
+from wattbus.mqtt.packets import IncomingMessage
 
 STOCK_WINDOW = 20  # messages that an unconfigured Mosquitto sends before it waits for acknowledgements
 SILENCE_S = 0.005

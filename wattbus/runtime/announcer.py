@@ -11,8 +11,9 @@ from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.jsontext import loads
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.runtime.datapoint_registry import DatapointRegistry, Topics
 from wattbus.runtime.state_topics import StateTopics
 
@@ -44,7 +45,7 @@ class Announcer:
         self._news = asyncio.Event()
         self._following = asyncio.Lock()
         self._published = b""
-        self._old_topics: set[str] = set()
+        self.announced_before: dict[str, str] = {}  # by an earlier process: topic → key of its sensors
 
     def changed(self) -> None:
         self._topics_changed.set()
@@ -133,7 +134,7 @@ class Announcer:
             raise BadMessage("not a list")
         for entry in announced:
             if isinstance(entry, dict) and entry.get("type") == "sensor" and isinstance(entry.get("topic"), str):
-                self._old_topics.add(entry["topic"])
+                self.announced_before[entry["topic"]] = str(entry.get("key"))
 
     async def forget_old_datapoints(self, all_is_there: Callable[[], bool]) -> None:
         """Clear the state of sensors that an earlier process announced and that do not exist any more."""
@@ -141,7 +142,7 @@ class Announcer:
         while seen_s < FORGET_AFTER_S:  # only what stays away while all devices are there has gone
             await self._clock.sleep(10.0)
             seen_s += 10.0 if all_is_there() else 0.0
-        for topic in self._old_topics - self._registry.topics.sensors:
+        for topic in self.announced_before.keys() - self._registry.topics.sensors:
             while True:
                 await self._bus.wait_connected()
                 try:

@@ -14,9 +14,11 @@ from wattbus.clock import Clock
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import BrokerAway, CommandRejected, LinkDown, PublishError, causes
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.command_checks import checked
 from wattbus.mqtt.messages import BadMessage, Command, Outcome, ResultMessage, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
+from wattbus.runtime.command_repetitions import Repetitions
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class _Order:
     """A command on its way."""
 
     datapoint: Datapoint
-    delivery: IncomingMessage
+    deliveries: list[IncomingMessage]  # the first one, and what repeats it while it is under way
     command: Command
     arrived_at: float  # monotonic seconds
     acknowledged: bool = False  # before it is executed: it must not come again
@@ -67,10 +69,8 @@ class CommandExecutor:
         self._wake: dict[str, asyncio.Event] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._gap: OrderedDict[str, _Order] | None = OrderedDict()
-        # What was executed, so that a redelivery is answered and not executed again.
-        self._executed: OrderedDict[tuple[str, bytes, bytes | None], ResultMessage] = OrderedDict()
-        self._underway: dict[tuple[str, bytes, bytes | None], _Order] = {}  # taken, no outcome yet
-        self._answers: deque[tuple[IncomingMessage, ResultMessage]] = deque()
+        self._repetitions = Repetitions[_Order](max_age_s, MOST_REMEMBERED, clock)
+        self._answers: deque[tuple[list[IncomingMessage], ResultMessage]] = deque()
         self._answered = asyncio.Event()
 
     # -- taking -----------------------------------------------------------------------------------------------------
@@ -95,19 +95,19 @@ class CommandExecutor:
         try:
             command = parse(Command, delivery.payload)
         except BadMessage as error:
-            self._answer(delivery, _result(None, self._clock, "rejected", f"not a command: {error}"))
+            self._answer([delivery], _result(None, self._clock, "rejected", f"not a command: {error}"))
             return
-        identity = _identity(delivery)
-        if delivery.duplicate and identity in self._executed:
-            self._answer(delivery, self._executed[identity])
+        known = self._repetitions.of(delivery, command)
+        if isinstance(known, ResultMessage):
+            self._answer([delivery], known)
             return
-        if delivery.duplicate and identity in self._underway:
-            self._underway[identity].delivery = delivery  # this is the one that the broker waits for now
-            if self._underway[identity].acknowledged:
+        if known is not None:
+            known.deliveries.append(delivery)
+            if known.acknowledged:
                 delivery.acknowledge()
             return
-        order = _Order(datapoint, delivery, command, self._clock.monotonic())
-        self._underway[identity] = order
+        order = _Order(datapoint, [delivery], command, self._clock.monotonic())
+        self._repetitions.note(delivery, command, order)
         if delivery.retain:
             self._finish(order, "rejected", "a retained command would be executed at every connect: do not retain it")
         elif self._gap is None:
@@ -123,7 +123,7 @@ class CommandExecutor:
             command = parse(Command, delivery.payload)
         except BadMessage:
             command = None
-        self._answer(delivery, _result(command, self._clock, "rejected", reason))
+        self._answer([delivery], _result(command, self._clock, "rejected", reason))
 
     def _enqueue(self, order: _Order) -> None:
         if sum(map(len, self._queues.values())) >= MOST_WAITING:
@@ -160,7 +160,7 @@ class CommandExecutor:
             await self._wake[device].wait()
 
     async def _execute(self, order: _Order) -> tuple[Outcome, str]:
-        expiry_s = order.delivery.expiry_s
+        expiry_s = order.deliveries[0].expiry_s
         longest_s = self._max_age_s if expiry_s is None else expiry_s
         if self._clock.monotonic() - order.arrived_at > longest_s:
             return "expired", f"waited longer than {longest_s:g} s"
@@ -174,7 +174,8 @@ class CommandExecutor:
             return "failed", "the device is away"
         if not order.datapoint.repeatable:
             order.acknowledged = True
-            order.delivery.acknowledge()
+            for delivery in order.deliveries:
+                delivery.acknowledge()
         return await self._write_to_device(order.datapoint.key, value)
 
     async def _write_to_device(self, key: str, value: Scalar) -> tuple[Outcome, str]:
@@ -201,19 +202,16 @@ class CommandExecutor:
 
     def _finish(self, order: _Order, outcome: Outcome, detail: str) -> None:
         result = _result(order.command, self._clock, outcome, detail)
-        delivery = order.delivery
-        self._underway.pop(_identity(delivery), None)
-        self._executed[_identity(delivery)] = result
-        if len(self._executed) > MOST_REMEMBERED:
-            self._executed.popitem(last=False)
-        self._answer(delivery, result)
+        self._repetitions.finished(order, order.deliveries, order.command, result)
+        self._answer(order.deliveries, result)
 
-    def _answer(self, delivery: IncomingMessage, result: ResultMessage) -> None:
+    def _answer(self, deliveries: list[IncomingMessage], result: ResultMessage) -> None:
         COMMANDS.labels(self._service, result.outcome).inc()
         if len(self._answers) >= 2 * MOST_WAITING:
             # Its command comes again after the reconnect, or its sender gave up long ago.
-            self._answers.popleft()[0].acknowledge()
-        self._answers.append((delivery, result))
+            for delivery in self._answers.popleft()[0]:
+                delivery.acknowledge()
+        self._answers.append((deliveries, result))
         self._answered.set()
 
     async def _publish_answers(self) -> None:
@@ -223,15 +221,16 @@ class CommandExecutor:
             if not self._answers:
                 self._answered.clear()
                 continue
-            delivery, result = self._answers[0]
+            deliveries, result = self._answers[0]
             try:
-                await self._publish(delivery, result)
+                await self._publish(deliveries[-1], result)
             except BrokerAway:
                 await self._clock.sleep(0.05)  # the bus may not have noticed yet: let it
                 continue
-            if self._answers and self._answers[0][0] is delivery:
+            if self._answers and self._answers[0][0] is deliveries:
                 self._answers.popleft()
-            delivery.acknowledge()
+            for delivery in deliveries:
+                delivery.acknowledge()
 
     async def _publish(self, delivery: IncomingMessage, result: ResultMessage) -> None:
         payload = result.payload()
@@ -243,10 +242,6 @@ class CommandExecutor:
                 await self._bus.publish(Outgoing(topic, payload, correlation=delivery.correlation))
             except PublishError as error:
                 log.error("the outcome of a command cannot be told: %s", error)
-
-
-def _identity(delivery: IncomingMessage) -> tuple[str, bytes, bytes | None]:
-    return delivery.topic, delivery.payload, delivery.correlation
 
 
 def _result(command: Command | None, clock: Clock, outcome: Outcome, detail: str) -> ResultMessage:

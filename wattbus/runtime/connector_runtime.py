@@ -14,13 +14,15 @@ from wattbus.connector import Accompanied, Connector, Datapoint
 from wattbus.errors import reason_to_end
 from wattbus.jsontext import JsonValue
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, DatapointMap, Heartbeat, Receipt, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.runtime.announcer import Announcer
 from wattbus.runtime.command_executor import CommandExecutor
 from wattbus.runtime.datapoint_registry import DatapointRegistry
 from wattbus.runtime.known_histories import KnownHistories
 from wattbus.runtime.link_supervisor import LinkSupervisor
+from wattbus.runtime.old_states import OldStates
 from wattbus.runtime.outbox import Outbox
 from wattbus.runtime.outbox_publisher import OutboxPublisher
 from wattbus.runtime.reading_pipeline import ReadingPipeline
@@ -92,6 +94,14 @@ class Runtime:
             topics.receipts(self.name): self._on_receipt,
         }
         self._announcer = Announcer(self._bus, self._registry, self._state, clock, self._handlers.keys())
+        self._old_states = OldStates(
+            self._bus,
+            self._status_publisher.instance,
+            self._registry,
+            self._state,
+            self._announcer.announced_before,
+            clock,
+        )
         self._pipeline = ReadingPipeline(
             self.name,
             connector,
@@ -181,6 +191,7 @@ class Runtime:
             "announcements": self._announcer.announce,
             "topics": self._announcer.follow,
             "state topics": self._state.run,
+            "old states": self._old_states.run,
             "heartbeat": self._beat,
             "staleness": self._watch_staleness,
             "old datapoints": lambda: self._announcer.forget_old_datapoints(lambda: self._link.state == "online"),
@@ -202,6 +213,7 @@ class Runtime:
         self._commands.gap_ends()
         self._announcer.changed()
         self._state.publish_all()
+        self._old_states.connected()
 
     # -- datapoints -------------------------------------------------------------------------------------------------
 
@@ -297,9 +309,11 @@ class Runtime:
 
     def link_left(self) -> None:
         self._state.mark_all("offline")
+        self._old_states.all_left()
 
     def device_left(self, name: str) -> None:
         self._state.mark(self._registry.sensors_of(name), "offline")
+        self._old_states.device_left(name)
 
     def _link_in_detail(self) -> JsonValue:
         """All of what the status says in short."""

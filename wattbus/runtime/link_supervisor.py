@@ -16,14 +16,12 @@ from wattbus.mqtt.messages import State
 from wattbus.retry import Backoff
 from wattbus.runtime.devices_away import DevicesAway
 from wattbus.runtime.link_states import LinkStates
+from wattbus.runtime.link_timers import LinkTimers
 from wattbus.service.conditions import Conditions
 
 log = logging.getLogger(__name__)
 
 ENDS_WITHIN_S = 120.0  # longest time that run() may take to end when it is cancelled
-SETTLED_AFTER_S = 5.0  # a link that has stood this long since it was connected will probably stay
-DUE_WITHIN_S = 60.0  # a link whose most frequent value comes more rarely need not give one to count as well
-SILENT_AFTER_INTERVALS, SILENT_AT_LEAST_S = 10, 60.0
 
 
 class Decoded(NamedTuple):
@@ -62,8 +60,8 @@ class LinkEvents(Protocol):
 class LinkSupervisor:
     """The connector's side of the world. It is the `Link` that the connector gets.
 
-    `emit` publishes and decodes a raw message. An outage is one of the service's `conditions`. `shortest_interval_s` is the expected interval (s) of the most frequent
-    sensor, None when nothing is expected of any.
+    `emit` publishes and decodes a raw message. An outage is one of the service's `conditions`. `shortest_interval_s` is
+    the expected interval (s) of the most frequent sensor, None when nothing is expected of any.
     """
 
     def __init__(
@@ -89,30 +87,25 @@ class LinkSupervisor:
         self._emit = emit
         self._announce = announce
         self._events = events
-        self._shortest_interval_s = shortest_interval_s
         self._permit = permit
         self._backoff = backoff or Backoff()
-        self._states = LinkStates(conditions, events.link_changed, self._a_value_is_due)
-        self._entered_at = clock.monotonic()
-        self._connected_at: float | None = None  # in this attempt
-        self._quiet_since: float | None = None  # the last value, or the first answer after an outage
-        self._nonsense = ""  # since the last value
+        self._timers = LinkTimers(shortest_interval_s, clock)
+        self._states = LinkStates(conditions, events.link_changed, self._timers.is_value_due)
         self._leaving_since: float | None = None
 
     # -- what the connector is given --------------------------------------------------------------------------------
 
     def connected(self) -> None:
-        self._note_connected()
+        self._timers.connected()
         self._states.connected()
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         decoded = self._emit(raw, timestamp_ms)
         if decoded.values:
-            self._note_connected()
-            self._quiet_since, self._nonsense = self._clock.monotonic(), ""
+            self._timers.values_came()
             self._states.values_came()
         elif decoded.fault:
-            self._nonsense = decoded.fault
+            self._timers.nonsense_came(decoded.fault)
             self._states.nonsense_came(decoded.fault)
 
     def announce(self, datapoints: Iterable[Datapoint]) -> None:
@@ -130,12 +123,6 @@ class LinkSupervisor:
             if is_new:
                 self._events.device_left(name)
             self._events.link_changed()
-
-    def _note_connected(self) -> None:
-        if self._connected_at is None:
-            self._connected_at = self._clock.monotonic()
-            if self._quiet_since is None:
-                self._quiet_since = self._connected_at
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
@@ -183,8 +170,8 @@ class LinkSupervisor:
             except ConfigError:
                 raise
             except _Withdrawn as error:
-                self._states.given_up(str(error))
                 self._events.link_left()
+                self._states.given_up(str(error))
                 continue
             except Exception as error:
                 metrics.BUGS.labels(self._name, "run").inc()
@@ -197,12 +184,12 @@ class LinkSupervisor:
     def _left(self, state: LinkState, reason: str) -> None:
         self._note_settled()
         if state is LinkState.DOWN:
-            self._quiet_since = None  # that nothing came has another reason now
+            self._timers.broke()
+        self._events.link_left()  # values turn offline before the status says why
         self._states.left(state, reason)
-        self._events.link_left()
 
     async def _enter(self) -> None:
-        self._entered_at, self._connected_at, self._nonsense = self._clock.monotonic(), None, ""
+        self._timers.entered()
         self._states.entered()
         running = asyncio.ensure_future(self._connector.run(self))
         watching = asyncio.ensure_future(self._watch())
@@ -236,38 +223,13 @@ class LinkSupervisor:
             await self._clock.sleep(1.0)
             self._note_settled()
             self.devices_away.log_the_rest()
-            self._raise_if_silent()
+            if (overdue := self._timers.overdue()) is not None:
+                raise overdue
 
     def _note_settled(self) -> None:
-        if self._connected_at is not None and self._clock.monotonic() - self._connected_at >= SETTLED_AFTER_S:
+        if self._timers.has_settled:
             self._backoff.reset()
             self._states.settled()
-
-    def _raise_if_silent(self) -> None:
-        limit_s = self._silence_limit_s()
-        if limit_s is None:
-            return
-        now = self._clock.monotonic()
-        if self._connected_at is None:
-            if now - self._entered_at > limit_s:
-                raise LinkDown(self._nothing_but(f"no answer within {limit_s:g} s"))
-            return
-        # A link that was silent before this attempt, too, is given its time again.
-        quiet_since = self._connected_at if self._quiet_since is None else self._quiet_since
-        if now - max(quiet_since, self._connected_at) > limit_s:
-            raise LinkSilent(self._nothing_but(f"silent for {now - quiet_since:.0f} s"))
-
-    def _nothing_but(self, silence: str) -> str:
-        return f"{silence}: what comes cannot be decoded: {self._nonsense}" if self._nonsense else silence
-
-    def _a_value_is_due(self) -> bool:
-        shortest_s = self._shortest_interval_s()
-        return shortest_s is not None and shortest_s <= DUE_WITHIN_S
-
-    def _silence_limit_s(self) -> float | None:
-        """How long no value at all may come before the link counts as dead although it stands."""
-        shortest_s = self._shortest_interval_s()
-        return None if shortest_s is None else max(SILENT_AT_LEAST_S, SILENT_AFTER_INTERVALS * shortest_s)
 
 
 class _Withdrawn(Exception):  # noqa: N818 - a state of the world

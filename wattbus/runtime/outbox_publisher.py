@@ -10,8 +10,9 @@ from functools import partial
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
-from wattbus.mqtt.client import TOO_LARGE, MqttClient, Outgoing, Published
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import Receipt, ValuesMessage
+from wattbus.mqtt.packets import TOO_LARGE, Outgoing, Published
 from wattbus.retry import Backoff
 from wattbus.runtime.known_histories import KnownHistories
 from wattbus.runtime.outbox import Outbox

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from wattbus.clock import Clock
 from wattbus.connector import Scalar
 from wattbus.jsontext import dumps
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import Quality
+from wattbus.mqtt.packets import Outgoing
 from wattbus.runtime.readings import CLOCK_WENT_BACK_MS
 from wattbus.runtime.staleness import Staleness
 

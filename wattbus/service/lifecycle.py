@@ -16,8 +16,9 @@ from wattbus.cancellation import raise_if_cancelled
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import reason_to_end
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import LogMessage
+from wattbus.mqtt.packets import Outgoing
 from wattbus.retry import Backoff
 from wattbus.service import health, journal
 from wattbus.service.status_publisher import StatusPublisher
@@ -84,7 +85,7 @@ async def on_the_bus(bus: MqttClient, status_publisher: StatusPublisher) -> Asyn
     status_publisher.attach(bus)
     metrics.MQTT_CONNECTED.labels(service).set_function(lambda: float(bus.connected))
     metrics.MQTT_CONNECTS.labels(service).set_function(lambda: float(bus.counters.connects))
-    health.of(service).ready("broker", lambda: "" if bus.connected else "no connection to the broker")
+    health.of(service).ready("broker", lambda: _away(bus))
     health.of(service).ready("conditions", status_publisher.conditions.not_ready)
     health.of(service).ready("name", lambda: status_publisher.name_lock.fault if status_publisher.name_lock else "")
     health.of(service).stuck("untaken messages", lambda: _untaken(bus, status_publisher))
@@ -104,6 +105,10 @@ async def on_the_bus(bus: MqttClient, status_publisher: StatusPublisher) -> Asyn
             for task in left:
                 task.cancel()
             _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+
+
+def _away(bus: MqttClient) -> str:
+    return "" if bus.connected else f"no connection to the broker: {bus.fault or 'it is being made'}"
 
 
 def _untaken(bus: MqttClient, status_publisher: StatusPublisher) -> str:

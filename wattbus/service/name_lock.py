@@ -17,8 +17,9 @@ import socket
 from wattbus.clock import Clock
 from wattbus.errors import BrokerAway, BrokerRefuses, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, StatusMessage, WhoMessage, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,9 @@ from wattbus import __version__, metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt import topics
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage, State, StatusMessage, WhoMessage, parse
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 from wattbus.service.conditions import Conditions
 from wattbus.service.name_lock import NameLock, whereabouts
@@ -130,11 +131,16 @@ class StatusPublisher:
         if self._bus is None:
             self._bus, self._usual_backoff = bus, bus.backoff
             self.name_lock = NameLock(self.service, self.instance, bus, self._clock)
+            bus.on_refusal(self._refused)
             bus.before_connect(self.name_lock.until_free)
             bus.on_connect(self._connected)
             # Both with QoS 0: they are about now, and the broker need not keep them for a session that is away.
             bus.watch(self.topic, self._own_status, qos=0)
             bus.watch(topics.who(self.service), self._asked, qos=0)
+
+    def _refused(self, name: str, reason: str) -> None:
+        """The broker refuses a subscription or a message, or (reason "") does so no more."""
+        self.report_fault(name, reason, ready=name.startswith("too large"))
 
     async def _connected(self) -> None:
         if self._bus and self._usual_backoff and self.name_lock and not self.name_lock.doubtful:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.datapoints import Datapoint
+from api.datapoints import KnownDatapoint
 from api.page.drafts import SetpointDraft, StepDraft, next_step, segments, setpoint_drafts
 from api.page.units import symbol
 from api.page.words import age_text, span_text, value_text
@@ -14,8 +14,8 @@ from api.page.words import age_text, span_text, value_text
 HOUR_MS = 3_600_000
 
 
-def actuator(data_format: str, **more: object) -> Datapoint:
-    return Datapoint(1, "room", "actuator", "key", data_format=data_format, **more)  # type: ignore[arg-type]
+def actuator(data_format: str, **more: object) -> KnownDatapoint:
+    return KnownDatapoint(1, "room", "actuator", "key", data_format=data_format, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.support.clock import VirtualClock
 from tests.support.link import Entered
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.connector import Datapoint
-from wattbus.errors import CommandRejected
+from wattbus.errors import CommandRejected, LinkSilent, causes
 
 KEY = "000102030405060708090A0B0C0D0E0F"
 KEYS = Keys(bytes.fromhex(KEY), bytes.fromhex(LUXEMBOURGS_AUTHENTICATION_KEY))
@@ -240,6 +240,8 @@ async def test_silence_ends_it_and_says_what_came(terminal: PseudoTerminal) -> N
         terminal.write(b"\x80\xf8" * 50)
         reason = await run.ended()
         assert re.search(r"\(1\d\d bytes came at 115200 bit/s \(DSMR 4 and 5\), and no telegram in them\)", reason)
+        assert not run.link.is_connected, "a meter answers with a telegram"
+        assert isinstance(causes(run.task.exception() or Exception())[0], LinkSilent)
 
 
 async def test_the_time_that_a_line_was_away_is_no_slow_meter(terminal: PseudoTerminal) -> None:
@@ -253,6 +255,7 @@ async def test_the_time_that_a_line_was_away_is_no_slow_meter(terminal: PseudoTe
             await play(terminal, [text])
         await clock.advance(500.0)
     assert len(link.telegrams) == 2 * GAPS
+    assert link.is_connected
     assert link.announced["power_import_kw"].expected_interval_s == 1.0
 
 

@@ -138,14 +138,33 @@ async def test_a_silent_stick_is_opened_again_then_reset_then_reported() -> None
         ):
             async with entered(connector, link) as running:
                 assert part in await running.ended()
+            assert link.is_connected == (part == "is silent for 0.2 s; it is opened again")
+            link.is_connected = False
             assert stick.resets == resets
             stick.faults = {"silence"}
         stick.faults = set()
         stick.asked.clear()
         async with entered(connector, link):
             await until_set(stick)
+            assert not link.is_connected, "it answers, as it did before, and that it hears is not known"
             stick.receives(ExampleMeter().telegram())
             await link.until(lambda link: f"{EXAMPLE_METER}__power_w" in link.values)
+            assert link.is_connected
+
+
+async def test_a_telegram_of_a_stranger_shows_that_it_hears() -> None:
+    async with PseudoTerminal() as terminal, stick_on(terminal, faults={"silence"}) as stick:
+        connector = connector_for(terminal.path, IM871A_SILENT_SECONDS="0.2", IM871A_UNKNOWN_METERS="FALSE")
+        link = RecordingLink(connector)
+        async with entered(connector, link) as running:
+            assert "is silent" in await running.ended()
+        link.is_connected, stick.faults = False, set()
+        stick.asked.clear()
+        async with entered(connector, link):
+            await until_set(stick)
+            stick.receives(ExampleMeter().telegram())
+            await link.until(lambda link: link.is_connected)
+            assert link.raw == []
 
 
 async def test_an_answer_to_another_question_is_none() -> None:

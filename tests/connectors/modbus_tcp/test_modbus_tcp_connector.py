@@ -182,6 +182,20 @@ async def test_all_units_silent_is_a_link_that_is_down(server: ModbusServer) -> 
     assert "no unit answers" in str(error)
 
 
+async def test_an_accepted_connection_is_no_answer_and_a_refusal_is_one(server: ModbusServer) -> None:
+    server.faults.silent = True
+    async with running(server, ONE) as run:
+        assert "no unit answers" in str((await run.ended())[0])
+        assert server.connections
+        assert not run.link.is_connected
+        assert run.link.units == [], "the link is down, and with it everybody"
+    server.faults.silent = False
+    server.faults.exceptions = dict.fromkeys(range(100), 2)
+    async with running(server, ONE) as run:
+        await run.link.until(lambda link: link.is_connected)
+        assert run.link.raw == []
+
+
 async def test_a_half_open_connection_is_made_anew_before_anything_is_called_down(server: ModbusServer) -> None:
     async with running(server, ONE, MODBUS_MAX_RETRIES="4") as run:
         await run.link.until(lambda link: len(link.raw) > 1)
@@ -288,6 +302,7 @@ async def test_a_connector_that_only_writes_keeps_running(server: ModbusServer) 
             await asyncio.sleep(0.005)
         await run.connector.write("write_register__1__5", 1)
         assert not run.task.done()
+        assert run.link.is_connected, "no answer is due before the first command"
 
 
 async def test_a_device_that_is_not_there_is_link_down() -> None:

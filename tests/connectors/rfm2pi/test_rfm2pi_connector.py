@@ -266,6 +266,7 @@ async def test_a_board_without_nodes_is_alive_as_long_as_it_answers(tmp_path: Pa
             await clock.advance(60)
             await run.link.until(lambda link, minute=minute: len(answers(link)) > minute)  # type: ignore[misc]
             assert not run.task.done(), f"minute {minute}"
+        assert run.link.is_connected
 
 
 async def test_a_port_that_is_not_there(tmp_path: Path) -> None:

@@ -143,11 +143,22 @@ async def test_recv_timeout_ends_a_connection_that_gives_no_message(server: Talk
 async def test_recv_timeout_0_wants_a_message_at_once(server: TalkingServer) -> None:
     async with client_of(server, RECV_TIMEOUT="0") as client:
         assert "silent for 0.1 s" in await client.ended()
+        assert not client.link.is_connected
+
+
+@pytest.mark.parametrize("message", [b'{"n": 1}', b"{]}\n"])
+async def test_where_a_message_is_due_it_is_the_answer(server: TalkingServer, message: bytes) -> None:
+    async with client_of(server, RECV_TIMEOUT="20", SOCKET_FRAMING="line") as client:
+        await server.connected()
+        assert not client.link.is_connected
+        await server.send(message + b"\n")
+        await client.link.until(lambda link: link.is_connected)
 
 
 async def test_a_negative_recv_timeout_waits_for_ever(server: TalkingServer) -> None:
     async with client_of(server, RECV_TIMEOUT="-1") as client:
         await server.connected()
+        await client.link.until(lambda link: link.is_connected)
         await asyncio.sleep(0.5)
         assert not client.task.done()
         await server.send(b'{"n": 1}')

@@ -33,6 +33,7 @@ s.close()
 
 async def test_the_example_client_of_oemgateway_works_as_it_is() -> None:
     async with running() as run:
+        await run.link.until(lambda link: link.is_connected)  # it listens: nobody has to come at once
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", EXAMPLE_CLIENT, str(run.port))
         assert await run.link.until_values(1) == [{"14__1": 15, "14__2": 26}]
         assert await process.wait() == 0

@@ -19,6 +19,7 @@ def send(run: Running, *datagrams: bytes) -> None:
 
 async def test_a_datagram_is_whole_with_or_without_a_line_end() -> None:
     async with running(**UDP) as run:
+        await run.link.until(lambda link: link.is_connected)
         send(run, b"14 15 26", b"14 15 27\r\n", b"15 1\n16 2\n", b"", b"nonsense", b"17 3")
         await run.link.until_values(5)
     assert run.link.readings[:2] == [{"14__1": 15, "14__2": 26}, {"14__1": 15, "14__2": 27}]

@@ -161,7 +161,7 @@ async def test_backpressure_holds_no_more_than_the_high_water_mark_and_loses_not
             most = 0
             async with asyncio.timeout(60):
                 while len(got) < number:
-                    most = max(most, len(slow._queue))
+                    most = max(most, len(slow._receiver))
                     for delivery in await slow.next_deliveries(20):
                         got.append(int(delivery.payload))
                         delivery.acknowledge()

@@ -199,4 +199,4 @@ async def test_where_the_wider_filter_is_refused_the_narrower_one_is_subscribed(
         await other.publish(Outgoing("history/status", b"1"))
         await watching.until(1)
     assert subscribed == ["history/status"]
-    assert "the broker refuses the subscription to +/status: Not authorized" in caplog.text
+    assert "the broker refuses the subscription to +/status: Not authorized; narrower ones" in caplog.text

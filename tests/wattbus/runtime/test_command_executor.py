@@ -17,9 +17,10 @@ from tests.support.mqtt import PlainClient, plain_client
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import CommandRejected, LinkDown
-from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
+from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.command_checks import checked
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 from wattbus.runtime.command_executor import CommandExecutor
 from wattbus.settings import BrokerSettings
@@ -313,6 +314,44 @@ async def test_a_redelivered_command_is_answered_and_not_executed_again(mosquitt
         assert device.written == [20, 21]
 
 
+async def test_on_off_on_is_three_commands_whatever_the_broker_repeats(mosquitto: Mosquitto) -> None:
+    """Without an id, and the third one's first delivery lost with the connection: it comes again as a duplicate."""
+    device = Device()
+    async with actuator(mosquitto.port, device, BOOL) as one, plain_client(mosquitto.port) as client:
+        for number, value in enumerate((True, False), start=1):
+            await client.publish(TOPIC, {"value": value})
+            await client.messages(RESULT, number)
+        await client.until(lambda: all(delivery._acknowledged for delivery in one.deliveries))
+        acknowledge = one.bus._receiver.acknowledge_in_order
+        one.bus._receiver.acknowledge_in_order = lambda _: None  # type: ignore[method-assign]
+        taken, one.desk.take = one.desk.take, lambda *_: None  # type: ignore[method-assign]  # lost on the way
+        await client.publish(TOPIC, {"value": True})
+        await client.until(lambda: len(one.deliveries) == 3)
+        one.desk.take = taken  # type: ignore[method-assign]
+        one.bus._receiver.acknowledge_in_order = acknowledge  # type: ignore[method-assign]
+        one.drop_connection()
+        await client.until(lambda: len(one.deliveries) == 4)
+        assert one.deliveries[3].duplicate
+        await client.until(lambda: len(client.on(RESULT)) == 3)
+        assert device.written == [True, False, True]
+
+
+async def test_a_sender_that_repeats_a_command_under_its_id_has_it_executed_once(mosquitto: Mosquitto) -> None:
+    device, clock = Device(), VirtualClock()
+    async with actuator(mosquitto.port, device, clock=clock) as one, plain_client(mosquitto.port) as client:
+        command = {"value": 20, "timestamp": 1, "id": "a"}
+        for _ in range(2):
+            await client.publish(TOPIC, command)
+        await client.publish(TOPIC, {"value": 21, "timestamp": 1, "id": "a"})  # it gives all of them one id
+        await client.publish(TOPIC, command)
+        assert await outcomes(client, 4) == [(20, "applied"), (20, "applied"), (21, "applied"), (20, "applied")]
+        assert device.written == [20, 21, 20]
+        await client.until(lambda: all(delivery._acknowledged for delivery in one.deliveries))
+        await clock.advance(301)
+        await client.publish(TOPIC, command)
+        await client.until(lambda: device.written == [20, 21, 20, 20])
+
+
 async def test_after_a_gap_only_the_newest_is_executed(mosquitto: Mosquitto) -> None:
     device = Device()
     async with plain_client(mosquitto.port) as client:
@@ -370,7 +409,7 @@ async def test_an_answer_waits_for_the_connection_without_spinning(mosquitto: Mo
         try:
             paho._sock_close()
             one.desk.refuse(
-                IncomingMessage(TOPIC, b"{}", 1, False, False, None, None, None, one.bus, 0, 1),
+                IncomingMessage(TOPIC, b"{}", 1, False, False, None, None, None, one.bus._receiver, 0, 1),
                 "there is no such actuator",
             )
             for _ in range(100):
@@ -387,6 +426,8 @@ async def test_too_many_commands_are_rejected_not_kept(mosquitto: Mosquitto) -> 
     async with actuator(mosquitto.port, device) as one:
         for number in range(1500):
             payload = b'{"value": 20, "timestamp": %d}' % number
-            one.desk.take(IncomingMessage(TOPIC, payload, 1, False, False, None, None, None, one.bus, 0, 1), NUMBER)
+            one.desk.take(
+                IncomingMessage(TOPIC, payload, 1, False, False, None, None, None, one.bus._receiver, 0, 1), NUMBER
+            )
         assert sum(map(len, one.desk._queues.values())) == 1000
         assert {result.outcome for _, result in one.desk._answers} == {"rejected"}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.effort import calls_of
 from wattbus.connector import Datapoint, DatapointType
 from wattbus.mqtt import topics
 from wattbus.mqtt.messages import DatapointDescription, DatapointMap
@@ -118,22 +117,6 @@ def test_no_actuator_listens_where_services_speak_of_themselves(topic: str) -> N
     [fault] = catalogue.choose(DatapointMap(sensor={}, actuator={topic: "a", "c/deep/status": "a"}))
     assert topic in fault
     assert catalogue.topics.actuators == {"c/deep/status"}
-
-
-def calls_of(work: Any) -> int:
-    """How many Python functions `work` called."""
-    number = 0
-
-    def count(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal number
-        number += event == "call"
-
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return number
 
 
 @pytest.mark.parametrize("chosen", [False, True])

@@ -141,6 +141,20 @@ async def test_health_tells_alive_and_ready_apart(port: int) -> None:
         health.forget("a")
 
 
+async def test_details_have_room_for_what_a_status_only_counts(port: int) -> None:
+    everybody = {f"d{number}": "time-out" for number in range(5000)}
+    health.of("a").details(lambda: {"devices_away": everybody})
+    health.of("b")
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/details") as answer:
+            found = await answer.json()
+    finally:
+        health.forget("a")
+        health.forget("b")
+    assert found["a"] == {"devices_away": everybody}
+    assert found["b"] == {}
+
+
 async def test_metrics_can_be_parsed(port: int) -> None:
     metrics.BUGS.labels("parsed", "x").inc()
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
