@@ -17,12 +17,12 @@ from api.settings import Settings
 from history.service import run as run_history
 from history.settings import Settings as HistorySettings
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient, plain_client
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings
+from wattbus.testing.mqtt import PlainClient, plain_client
 
 SOON_S = 20.0  # a bound that only a hang reaches
 

@@ -14,9 +14,9 @@ import pytest
 
 from controller.service import Controller
 from controller.settings import Settings
-from tests.support.mqtt import PlainClient, Seen, plain_client
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.retry import Backoff
+from wattbus.testing.mqtt import PlainClient, Seen, plain_client
 
 PAIRS_TOPIC = "python_controller/controlled_datapoints"
 

@@ -13,9 +13,9 @@ from controller.other_controllers import GONE_AFTER_S, OtherControllers
 from controller.settings import Settings
 from tests.controller.conftest import Building, now_ms, running
 from tests.controller.desk import plan
-from tests.support.clock import VirtualClock
 from wattbus import metrics
 from wattbus.mqtt.messages import BadMessage
+from wattbus.testing.clock import VirtualClock
 
 A, B = "room/messages/1/value", "room/messages/2/value"
 

@@ -17,8 +17,8 @@ from playwright.async_api import Browser, expect
 
 from tests.api.page.browsing import Person, person
 from tests.e2e.house import Process
-from tests.support.mqtt import PlainClient, plain_client
 from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from wattbus.testing.mqtt import PlainClient, plain_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -13,10 +13,10 @@ import pytest
 from connectors.dsmr_p1.connector import DsmrP1
 from connectors.dsmr_p1.settings import Settings
 from links.serial_pty import PseudoTerminal
-from tests.support.link import Entered, RecordingLink, entered
 from wattbus import metrics
 from wattbus.jsontext import JsonValue
 from wattbus.settings import load
+from wattbus.testing.link import Entered, RecordingLink, entered
 
 FOLDER = Path(os.environ.get("WATTBUS_REFERENCE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "dsmr"
 

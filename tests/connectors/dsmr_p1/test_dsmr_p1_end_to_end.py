@@ -21,10 +21,10 @@ from links.serial_pty import PseudoTerminal
 from tests.connectors.dsmr_p1.conftest import listening, play, settings_for
 from tests.connectors.dsmr_p1.oracle import ms
 from tests.connectors.dsmr_p1.test_dsmr_p1_connector import KEYS
-from tests.support.mqtt import PlainClient, plain_client
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
+from wattbus.testing.mqtt import PlainClient, plain_client
 
 SOON_S = 20  # a bound that only a fault reaches
 STORED = (

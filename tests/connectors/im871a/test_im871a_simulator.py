@@ -18,9 +18,9 @@ from connectors.im871a.simulator import simulate
 from connectors.im871a.telegram import decode
 from tests.connectors.im871a.conftest import METERS, connector_for, settings_for
 from tests.connectors.im871a.telegram_data import reference
-from tests.support.link import entered
 from wattbus.errors import ConfigError
 from wattbus.mqtt.embedded_broker import free_port
+from wattbus.testing.link import entered
 
 
 @contextlib.asynccontextmanager

@@ -11,8 +11,8 @@ import pytest
 from connectors.socket import client as client_module
 from connectors.socket.simulator import TalkingServer
 from tests.connectors.socket.conftest import client_of, connect, counted, running
-from tests.support.clock import turns
 from wattbus.retry import Backoff
+from wattbus.testing.clock import turns
 
 
 @pytest.fixture(autouse=True)

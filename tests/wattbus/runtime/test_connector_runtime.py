@@ -15,9 +15,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from tests.support.clock import START_MS, VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient, Seen, plain_client, retained
 from tests.wattbus.runtime.one_connector import (
     NAME,
     ROOM,
@@ -37,6 +35,8 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.range_set import RangeSet
 from wattbus.runtime.connector_runtime import Runtime, run_connector
 from wattbus.service import health
+from wattbus.testing.clock import START_MS, VirtualClock
+from wattbus.testing.mqtt import PlainClient, Seen, plain_client, retained
 
 
 @pytest.fixture(autouse=True)

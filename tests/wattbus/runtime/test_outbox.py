@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.clock import VirtualClock
 from wattbus.runtime.outbox import SEGMENT_BYTES, SPILL_AFTER_S, Outbox
+from wattbus.testing.clock import VirtualClock
 
 PAYLOAD = b'{"values":{"a":1}}'
 

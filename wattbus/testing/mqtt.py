@@ -1,4 +1,4 @@
-"""A plain MQTT client, independent of our bus: what a person with mosquitto_sub and mosquitto_pub sees and sends."""
+"""A plain MQTT client, independent of ours: what a person with mosquitto_sub and mosquitto_pub sees and sends."""
 
 from __future__ import annotations
 
