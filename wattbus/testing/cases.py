@@ -92,7 +92,7 @@ async def nonsense(under: ConnectorUnderTest, medium: Medium) -> None:
 
 async def torn(under: ConnectorUnderTest, medium: Medium) -> None:
     """A line that breaks is noticed at once, and had again: by the connector itself, or when run() is entered anew."""
-    async with under.simulated(medium) as between, nothing_left():
+    async with nothing_left(), under.simulated(medium) as between:
         connector = under.connector(between.address)
         for _ in range(2):
             link = RecordingLink(connector)
@@ -133,7 +133,6 @@ async def answers(under: ConnectorUnderTest, medium: Medium) -> None:
         async with entered(connector, link) as running:
             await speaks(link, running)
             assert not link.faults, link.faults
-            assert link.is_connected, "values came, and link.connected() was never called"
             if under.write is not None:
                 key, *values = under.write
                 for value in values:

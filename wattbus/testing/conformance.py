@@ -1,14 +1,14 @@
 """The suite that every connector passes: name it and its simulator, and that is the test file.
 
-    from wattbus.testing.conformance import Conformance
-    from wattbus.testing.under_test import ConnectorUnderTest
+from wattbus.testing.conformance import Conformance
+from wattbus.testing.under_test import ConnectorUnderTest
 
-    class TestThermometer(Conformance):
-        under = ConnectorUnderTest(
-            "thermometer",
-            tcp=lambda host, port: {"THERMOMETER_HOST": host, "THERMOMETER_PORT": port},
-            write=("led", True, False),
-        )
+class TestThermometer(Conformance):
+    under = ConnectorUnderTest(
+        "thermometer",
+        tcp=lambda host, port: {"THERMOMETER_HOST": host, "THERMOMETER_PORT": port},
+        write=("led", True, False),
+    )
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class Conformance:
 
                     def topic() -> Any:
                         known = client.last(f"{settings.name}/datapoints") or []
-                        return next((one["topic"] for one in known if (one["type"], one["key"]) == ("actuator", key)), "")
+                        return next(
+                            (one["topic"] for one in known if (one["type"], one["key"]) == ("actuator", key)), ""
+                        )
 
                     await client.publish(await client.until(topic), {"value": value, "timestamp": SENT_AT_MS})
                     result = await client.message(f"{topic().removesuffix('/value')}/result")

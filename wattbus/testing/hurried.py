@@ -1,8 +1,8 @@
 """An event loop whose waits are short: for connectors that wait by themselves, with `asyncio.timeout` and `sleep`.
 
 Whenever nobody in this process has anything to do, time jumps towards the next moment that somebody waits for. Sockets,
-pseudo-terminals and threads are real, so both ends of a line have to live in this loop; everything that a test waits for
-takes a hundredth of its time, and the bounds of a test are those that people would set: seconds, minutes.
+pseudo-terminals and threads are real, so both ends of a line have to live in this loop; waits take a hundredth of
+their time, and the bounds of a test are those that people would set: seconds, minutes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ JUMP_S = 0.25  # at most after each of them
 
 
 class HurriedLoop(asyncio.SelectorEventLoop):
-    """Its `time()` runs ahead. `faults` has what asyncio would only have logged, such as exceptions nobody looked at."""
+    """Its `time()` runs ahead. `faults` has what asyncio would only have logged: exceptions nobody looked at."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0

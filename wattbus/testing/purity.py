@@ -1,4 +1,4 @@
-"""Whether decoding depends on nothing but its input, and takes time in proportion to it; whether settings are checked."""
+"""Whether decoding depends on its input alone, and takes time in proportion to it; whether settings are checked."""
 
 from __future__ import annotations
 
@@ -120,5 +120,3 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield Literal
     else:
         yield annotation if annotation in (int, float, bool, str, type(None)) else Any
-
-

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 from links.serial_pty import PseudoTerminal
@@ -34,23 +35,23 @@ class Relay:
         self.manner: Manner = "pass"
         self.heard = asyncio.Event()  # the connector has said something
         self._device = device
-        self._open: dict[asyncio.Task[None] | None, tuple[_Line, bytearray]] = {}
+        self.reached = asyncio.Event()  # the device, by the first line
+        self._open: dict[_Line, asyncio.Event] = {}
 
     async def tear(self) -> None:
         """All lines break, as when a cable is pulled; new ones can be had."""
-        tasks = [task for task in self._open if task is not None]
-        for near, _ in list(self._open.values()):
-            near.close()
-        if tasks:
-            await asyncio.wait(tasks)
+        for line, gone in list(self._open.items()):
+            line.close()
+            await gone.wait()
 
     async def carry(self, near: _Line) -> None:
         """Carry one line until one of its ends is closed."""
         kept = bytearray()
-        self._open[asyncio.current_task()] = near, kept
+        self._open[near] = gone = asyncio.Event()
         try:
             with contextlib.suppress(OSError):
                 reader, far = await asyncio.open_connection(*self._device)
+                self.reached.set()
                 ways = [
                     asyncio.create_task(self._to_device(near, far, kept)),
                     asyncio.create_task(self._to_connector(reader, near, kept)),
@@ -64,7 +65,8 @@ class Relay:
                     await asyncio.wait(ways)
         finally:
             near.close()
-            del self._open[asyncio.current_task()]
+            del self._open[near]
+            gone.set()
 
     async def _to_device(self, near: _Line, far: asyncio.StreamWriter, kept: bytearray) -> None:
         with contextlib.suppress(OSError):
@@ -131,8 +133,6 @@ async def _tcp(made: Relay) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def _serial(made: Relay) -> AsyncIterator[None]:
     """A port that is plugged in again, at the same path, when it was torn off."""
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory() as folder:
         made.address = f"{folder}/ttyUSB0"
 
@@ -142,11 +142,10 @@ async def _serial(made: Relay) -> AsyncIterator[None]:
                 await asyncio.sleep(0.1)
 
         plugging = asyncio.create_task(plugged())
-        await asyncio.sleep(0)
         try:
+            await made.reached.wait()
+            await asyncio.sleep(0.1)  # until the device has noticed
             yield
         finally:
             plugging.cancel()
             await asyncio.wait([plugging])
-
-
