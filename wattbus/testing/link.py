@@ -22,7 +22,8 @@ class RecordingLink:
 
     `raw` messages and their times of reception (`received_ms`, None: not given); every reading's values, flat; the
     newest value of each key; faults of decoding; what was announced; who is `away`, with the reason that was given
-    first, and the changes to that (`units`), as the runtime has them; `is_connected`: the other side has answered, or values came.
+    first, and the changes to that (`units`), as the runtime has them; `is_connected`: the other side has
+    answered, or values came.
     """
 
     connector: Connector | None = None
