@@ -94,11 +94,11 @@ async def torn(under: ConnectorUnderTest, medium: Medium) -> None:
     """A line that breaks is noticed at once, and had again: by the connector itself, or when run() is entered anew."""
     async with nothing_left(), under.simulated(medium) as between:
         connector = under.connector(between.address)
-        for _ in range(2):
+        for politely in (False, True):
             link = RecordingLink(connector)
             async with entered(connector, link) as running:
                 await speaks(link, running)
-                await between.tear()
+                await between.tear(politely=politely)
                 before = len(link.raw)
                 await _until(link, lambda: running.done() or len(link.raw) > before, "the line is torn")  # noqa: B023
                 if running.done():

@@ -24,7 +24,7 @@ class _Line(Protocol):
 
     def write(self, data: bytes) -> None: ...
     async def read(self) -> bytes: ...
-    def close(self) -> None: ...
+    def close(self, politely: bool = ..., /) -> None: ...
 
 
 class Relay:
@@ -38,10 +38,10 @@ class Relay:
         self.reached = asyncio.Event()  # the device, by the first line
         self._open: dict[_Line, asyncio.Event] = {}
 
-    async def tear(self) -> None:
-        """All lines break, as when a cable is pulled; new ones can be had."""
+    async def tear(self, *, politely: bool = False) -> None:
+        """All lines break; new ones can be had. `politely`: the device closes its connections, else they are reset."""
         for line, gone in list(self._open.items()):
-            line.close()
+            line.close(politely)
             await gone.wait()
 
     async def carry(self, near: _Line) -> None:
@@ -100,11 +100,21 @@ class _Connection:
     async def read(self) -> bytes:
         return await self._reader.read(4096)
 
-    def close(self) -> None:
+    def close(self, politely: bool = False, /) -> None:
+        if politely:
+            self._writer.close()
+            return
         connection: socket.socket | None = self._writer.get_extra_info("socket")
         if connection is not None and connection.fileno() >= 0:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, TEAR)
         self._writer.transport.abort()
+
+
+class _Port(PseudoTerminal):
+    """The connector's serial port; unplugging has no manners."""
+
+    def close(self, politely: bool = False, /) -> None:
+        super().close()
 
 
 @contextlib.asynccontextmanager
@@ -138,7 +148,7 @@ async def _serial(made: Relay) -> AsyncIterator[None]:
 
         async def plugged() -> None:
             while True:
-                await made.carry(PseudoTerminal(f"{folder}/ttyUSB0"))
+                await made.carry(_Port(f"{folder}/ttyUSB0"))
                 await asyncio.sleep(0.1)
 
         plugging = asyncio.create_task(plugged())
