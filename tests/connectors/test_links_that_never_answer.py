@@ -27,10 +27,11 @@ from wattbus.service import health
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import load
 from wattbus.testing.mqtt import plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 NAME = "meter"
 ATTEMPTS = 6
-WITHIN_S = 60.0
+WITHIN_S = PATIENCE_S
 REGISTER = {"read_holding_registers": [{"unit": 1, "address": 1, "count": 1, "datatypes": ">H"}]}
 
 

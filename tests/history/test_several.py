@@ -20,8 +20,9 @@ from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
 from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
-SOON = 30
+SOON = PATIENCE_S
 
 
 @pytest.fixture

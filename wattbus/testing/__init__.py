@@ -7,6 +7,7 @@
     relay.py         between a connector and its simulator: holds back, tears, is a serial port
     recorder.py      what a connector publishes on a real broker
     mqtt.py          a plain MQTT client, independent of ours
+    waiting.py       waiting for what must come, with one bound for what never does
     under_test.py    what the suite has to know of a connector
     conformance.py   the suite (needs pytest)
     fixtures.py      a broker, and settings for it (needs pytest)

@@ -12,8 +12,9 @@ from wattbus.connector import Connector, Datapoint
 from wattbus.errors import DecodeError, LinkDown, causes
 from wattbus.flattening import flatten, raw_fault
 from wattbus.jsontext import JsonValue
+from wattbus.testing.waiting import PATIENCE_S
 
-WITHIN_S = 15.0  # a bound that only a hang reaches
+WITHIN_S = PATIENCE_S
 
 
 @dataclass

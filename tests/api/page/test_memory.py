@@ -19,6 +19,7 @@ from tests.api.page.browsing import Person, person
 from tests.e2e.house import Process
 from wattbus.mqtt.embedded_broker import Mosquitto, free_port
 from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -88,7 +89,7 @@ async def _announce(client: PlainClient) -> None:
 
 
 async def _ready(api: Api) -> None:
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(f"{api.address}/datapoint/") as answer:
@@ -149,7 +150,7 @@ async def _last_value(api: Api, session: aiohttp.ClientSession) -> object:
 
 
 async def _until_listeners(api: Api, number: float) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await api.listeners() != number:
             await asyncio.sleep(0.2)
 

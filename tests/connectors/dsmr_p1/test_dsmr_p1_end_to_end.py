@@ -25,11 +25,13 @@ from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
-SOON_S = 20  # a bound that only a fault reaches
+SOON_S = PATIENCE_S
 STORED = (
-    "SELECT key, time, number, other FROM (SELECT datapoint, time, number, other FROM recent UNION ALL"
-    " SELECT datapoint, time, number, other FROM history) JOIN datapoints ON datapoint = id WHERE connector = 'meter'"
+    "SELECT key, time, number, json_value FROM (SELECT datapoint, time, number, json_value FROM recent UNION ALL"
+    " SELECT datapoint, time, number, json_value FROM history) JOIN datapoints ON datapoint = id"
+    " WHERE connector = 'meter'"
 )
 
 

