@@ -22,8 +22,8 @@ from connectors.socket.value_lines import NUMBER, number, parse_numbers, parse_v
 from connectors.socket.yaml_text import parse_yaml
 from wattbus.connector import Quantity, Reading, Scalar
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue
-from wattbus.runtime.readings import flatten
 
 ParseAs = Literal["JSON", "YAML", "VALUES", "NUMBERS", "PAIRS"]
 SENDER = "sender"  # the device, where messages do not tell devices apart

@@ -13,8 +13,8 @@ import pytest
 from broker import certificates
 from broker.certificates import Signed
 from tests.broker.installation import Client, Installation, tool, until
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
+from wattbus.testing.waiting import PATIENCE_S
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NAMES = ["broker", "house.example.org", "192.168.0.10", "::1"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import waiting
 from tests.support.ports import free_port
 from wattbus.clock import SYSTEM_CLOCK
+from wattbus.testing import waiting
 
 ROOT = Path(__file__).parents[2]
 

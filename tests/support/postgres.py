@@ -30,7 +30,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.run_notes import FOLDER
-from tests.support.waiting import PATIENCE_S
+from wattbus.testing.waiting import PATIENCE_S
 
 USER = "wattbus"
 PASSWORD = "p@ss/wörd"  # one that has to be escaped in a URL, so that everybody does it

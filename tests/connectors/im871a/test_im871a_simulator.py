@@ -17,10 +17,10 @@ from connectors.im871a.simulator import simulate
 from connectors.im871a.telegram import decode
 from tests.connectors.im871a.conftest import METERS, connector_for, settings_for
 from tests.connectors.im871a.telegram_data import reference
-from tests.support.link import entered
 from tests.support.ports import free_port
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
+from wattbus.testing.link import entered
+from wattbus.testing.waiting import PATIENCE_S
 
 
 @contextlib.asynccontextmanager

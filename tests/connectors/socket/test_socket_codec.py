@@ -19,8 +19,8 @@ from connectors.socket.framing import LineFraming
 from connectors.socket.nodes import Node, Nodes
 from wattbus.connector import Reading
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue, dumps, loads
-from wattbus.runtime.readings import flatten
 
 JSON, YAML = Rules(parse_as="JSON"), Rules(parse_as="YAML")
 VALUES, NUMBERS, PAIRS = Rules(parse_as="VALUES"), Rules(parse_as="NUMBERS"), Rules(parse_as="PAIRS")

@@ -16,8 +16,8 @@ import pytest
 from connectors.socket import devices, listener
 from connectors.socket.connector import create
 from tests.connectors.socket.conftest import connect, counted, running, settings_for
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import CommandRejected
+from wattbus.testing.waiting import PATIENCE_S
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
