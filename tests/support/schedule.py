@@ -23,6 +23,8 @@ FIRST = (
     "tests/e2e/",
     *TOGETHER[1:],
     "tests/runner/",
+    "tests/wattbus/runtime/test_outbox_publisher.py",
+    "tests/wattbus/runtime/test_connector_runtime.py",
     "tests/cli/",
     "tests/broker/test_broker_suite.py",
     "tests/broker/test_broker_bridge.py",
