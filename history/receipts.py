@@ -33,6 +33,7 @@ class Arrived:
 
     @property
     def key(self) -> Key:
+        """Connector and session."""
         return self.connector, self.session
 
 
@@ -50,6 +51,7 @@ class Session:
 
     @classmethod
     def of(cls, state: SessionState) -> Session:
+        """A session as the database remembers it."""
         session = cls(state.connector, state.session, state.first_seen_ms)
         session.upto = state.upto
         session.missing = RangeSet(state.missing)
@@ -58,6 +60,7 @@ class Session:
         return session
 
     def state(self) -> SessionState:
+        """What the database is to remember."""
         return SessionState(
             self.connector,
             self.session,
@@ -69,6 +72,7 @@ class Session:
         )
 
     def receipt(self) -> Receipt:
+        """What the connector is to hear."""
         return Receipt(session=self.session, upto=self.upto, missing=self.missing.ranges())
 
     def note(self, arrived: Arrived, now_ms: int) -> None:

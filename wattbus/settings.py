@@ -36,7 +36,9 @@ TopicLevel = Annotated[str, AfterValidator(_topic_level)]
 class Settings(BaseSettings):
     """Base of all settings: values come from `load()` alone, never from the process by accident."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=False)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=False, allow_inf_nan=False
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -47,6 +49,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given counts: `load` reads environment and files itself."""
         return (init_settings,)
 
 
@@ -104,6 +107,7 @@ class ServiceSettings(BrokerSettings):
 
     @property
     def level(self) -> str:
+        """The log level by Python's name for it."""
         return "DEBUG" if self.debug else self.loglevel
 
 
@@ -142,6 +146,17 @@ class ConnectorSettings(ServiceSettings, FutureLimit):
         description="Bound of the outbox on disk (bytes), in which readings wait for history's receipt; beyond it the "
         "oldest go first, counted.",
     )
+    outbox_write_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="Readings that have waited so long (s) are written to the outbox's files: as much may be lost when "
+        "the process is killed. On an SD card 10 spares it.",
+    )
+    outbox_stop_seconds: float = Field(
+        5.0,
+        ge=0,
+        description="How long (s) a stop waits for history's receipts when the disk does not take what waits.",
+    )
     command_max_age_seconds: float = Field(
         300.0, gt=0, description="Commands that waited longer than this at the broker (s) end as `expired`."
     )
@@ -160,6 +175,7 @@ class ConnectorSettings(ServiceSettings, FutureLimit):
 
     @property
     def name(self) -> str:
+        """The connector's name, which is its service's."""
         return self.connector_name
 
 

@@ -53,16 +53,15 @@ def _ranges(
         ranges = raw.get(method, {})
         if not isinstance(ranges, Mapping):
             raise DecodeError(f"{method}: expected an object")
-        entries: tuple[ReadBits | ReadRegisters, ...] = getattr(config, method)
+        known: dict[str, list[ReadBits | ReadRegisters]] = {}  # the name of a range → its entries
+        for index, entry in enumerate(getattr(config, method)):
+            if raw.get("unit", entry.unit) == entry.unit:
+                known.setdefault(str(entry.address) if "unit" in raw else str(index), []).append(entry)
         for name, words in ranges.items():
             if not isinstance(words, list) or not all(isinstance(word, int) and 0 <= word <= 0xFFFF for word in words):
                 raise DecodeError(f"{method}.{name}: expected a list of words")
-            for index, entry in enumerate(entries):
-                if (
-                    name == (str(entry.address) if "unit" in raw else str(index))
-                    and raw.get("unit", entry.unit) == entry.unit
-                ):
-                    yield method, entry, words
+            for entry in known.get(name, ()):
+                yield method, entry, words
 
 
 def _values(

@@ -14,6 +14,7 @@ from broker import certificates
 from broker.certificates import Signed
 from tests.broker.installation import Client, Installation, tool, until
 from wattbus.errors import ConfigError
+from wattbus.testing.waiting import PATIENCE_S
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NAMES = ["broker", "house.example.org", "192.168.0.10", "::1"]
@@ -145,7 +146,7 @@ def presented(port: int, ca: Path | None, host: str = "localhost") -> bytes:
     context = ssl.create_default_context(cafile=str(ca) if ca else None)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plain,
         context.wrap_socket(plain, server_hostname=host) as encrypted,
     ):
         return encrypted.getpeercert(binary_form=True) or b""
@@ -212,7 +213,7 @@ def test_a_new_certificate_is_shown_without_a_restart(installation: Installation
 
 
 def test_websockets(tmp_path: Path) -> None:
-    from wattbus.mqtt.embedded_broker import free_port
+    from tests.support.ports import free_port
 
     installation = Installation(tmp_path, BROKER_WEBSOCKETS_PORT=str(free_port()), BROKER_TLS_PORT="0")
     installation.set_up()

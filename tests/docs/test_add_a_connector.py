@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,39 +14,44 @@ import pytest
 
 from tests.e2e.house import listening
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add-a-connector.md").read_text(encoding="utf-8")
-FILES = re.findall(r"^`(connectors/\S+)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-CONSOLES = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+FILES = dict(re.findall(r"^`(\S+\.py)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+CONSOLES = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1:]  # the first one writes them
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A copy of the connectors with the new one beside them, ahead of the installed ones; `wattbus` on the path."""
-    shutil.copytree(ROOT / "connectors", tmp_path / "connectors", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, content in FILES:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+    """A copy of the project with the new connector in it, ahead of the installed one; `wattbus` on the path."""
+    for folder in ("connectors", "wattbus", "links"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "docker-compose.yml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
     commands = tmp_path / "bin"
     commands.mkdir()
     wattbus = commands / "wattbus"
     wattbus.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wattbus.cli "$@"\n', encoding="utf-8")
     wattbus.chmod(0o755)
     path_variable = f"{commands}:{os.environ['PATH']}"
-    beside = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-    return {"PATH": path_variable, "PYTHONPATH": beside, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    made = {"PATH": path_variable, "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    subprocess.run(["wattbus", "new", "thermometer"], cwd=tmp_path, env=made, check=True, capture_output=True)
+    return made
 
 
 def test_the_page_has_the_files_of_a_connector() -> None:
-    assert [Path(name).name for name, _ in FILES] == [
-        "__init__.py",
+    assert [Path(name).name for name in FILES] == [
         "settings.py",
         "codec.py",
         "connector.py",
         "simulator.py",
+        "test_thermometer_conformance.py",
     ]
+
+
+def test_the_files_are_those_that_are_written(environment: dict[str, str], tmp_path: Path) -> None:
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in FILES} == FILES
 
 
 @pytest.mark.parametrize("console", CONSOLES, ids=["check", "decode"])
@@ -66,7 +72,7 @@ async def test_the_commands_print_what_the_page_says(console: str, environment: 
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         printed = output.decode().splitlines()
         assert all(line in printed for line in lines), f"{command}\n{output.decode()}"
 
@@ -78,7 +84,7 @@ async def test_simulator_and_connector_work_together(
         "wattbus", "simulate", "thermometer", env=environment, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert simulator.stdout is not None
-    said = (await asyncio.wait_for(simulator.stdout.readline(), 30)).decode()
+    said = (await asyncio.wait_for(simulator.stdout.readline(), PATIENCE_S)).decode()
     port = re.search(r":(\d+);", said)
     assert port, said
     variables = {
@@ -91,19 +97,17 @@ async def test_simulator_and_connector_work_together(
     probe = await asyncio.create_subprocess_exec(
         "wattbus", "check", "thermometer", "--probe", env=variables, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(probe.communicate(), 30)
+    output, _ = await asyncio.wait_for(probe.communicate(), PATIENCE_S)
     assert probe.returncode == 0 and b"21.5" in output, output.decode()
 
     connector = await asyncio.create_subprocess_exec("wattbus", "run", "thermometer", env=variables, cwd=tmp_path)
     async with listening(mosquitto.port) as listener:
-        await listener.until(
-            lambda: {"hall/messages/temperature/value", "hall/datapoints"} <= listener.last.keys(), within=30
-        )
+        await listener.until(lambda: {"hall/messages/temperature/value", "hall/datapoints"} <= listener.last.keys())
         assert listener.last["hall/messages/temperature/value"]["value"] == 21.5
         assert {"temperature", "humidity", "led"} == {entry["key"] for entry in listener.last["hall/datapoints"]}
         await listener.client.publish("hall/messages/led-set/value", '{"value": true, "timestamp": 1700000000000}', 1)
-        await listener.until(lambda: "hall/messages/led-set/result" in listener.last, within=30)
+        await listener.until(lambda: "hall/messages/led-set/result" in listener.last)
         assert listener.last["hall/messages/led-set/result"]["outcome"] == "applied"
     for process in (connector, simulator):
         process.terminate()
-        await asyncio.wait_for(process.wait(), 15)
+        await asyncio.wait_for(process.wait(), PATIENCE_S)

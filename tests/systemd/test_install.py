@@ -17,6 +17,7 @@ import pytest
 
 from wattbus.cli import systemd, up
 from wattbus.cli.suite import read_suite
+from wattbus.testing.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "wattbus.service"
@@ -27,7 +28,7 @@ GROUP = "root:x:0:\ndialout:x:20:\n"
 def install(*arguments: str | Path, code: int = 0) -> str:
     """Run the script; what it said."""
     done = subprocess.run(
-        [ROOT / "systemd" / "install", *arguments], capture_output=True, text=True, timeout=120, check=False
+        [ROOT / "systemd" / "install", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == code, done.stderr + done.stdout
     return done.stderr + done.stdout

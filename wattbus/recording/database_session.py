@@ -27,7 +27,8 @@ class DatabaseProof(Enum):
 
 
 class Closable(Protocol):
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""
 
 
 S = TypeVar("S", bound=Closable)
@@ -137,6 +138,7 @@ class Database(Generic[S]):
             self._status_publisher.set("online", self._size)
 
     async def close(self) -> None:
+        """Let go of the database; it is opened again when it is needed."""
         store, self._store = self._store, None
         if store is not None:
             await store.close()

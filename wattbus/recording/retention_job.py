@@ -28,9 +28,11 @@ FOR_EVER_DAYS = 1e6
 
 
 class Retainable(Closable, Protocol):
-    async def retain(self, retention: Retention, now_ms: int) -> Removed: ...
+    async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """Remove what is beyond the bounds at `now_ms`; what was removed."""
 
-    async def oldest_ms(self, from_ms: int | None = None) -> int | None: ...
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """The time of the oldest row (ms), None when there is none."""
 
 
 S = TypeVar("S", bound=Retainable)
@@ -65,6 +67,7 @@ class Retaining(Generic[S]):
         self._waiting_since: float | None = None
 
     async def run(self) -> None:
+        """Keep to the bounds, for ever."""
         await self._clock.sleep(FIRST_S)
         while True:
             try:

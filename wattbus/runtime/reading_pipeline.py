@@ -9,12 +9,13 @@ from wattbus import __version__, metrics
 from wattbus.clock import Clock
 from wattbus.connector import Connector, Reading, Scalar
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten, raw_fault
 from wattbus.jsontext import JsonValue, dumps
 from wattbus.mqtt.messages import Quality, RawMessage
 from wattbus.runtime.datapoint_registry import DatapointRegistry
 from wattbus.runtime.link_supervisor import Decoded
 from wattbus.runtime.outbox_publisher import OutboxPublisher
-from wattbus.runtime.readings import Plausibility, TimestampAllocator, flatten, raw_fault
+from wattbus.runtime.readings import Plausibility, TimestampAllocator
 from wattbus.runtime.state_topics import StateTopics
 from wattbus.service.future_times import FutureTimes
 
@@ -111,15 +112,15 @@ class ReadingPipeline:
             self._state.repeated(flat.values.keys() - values.keys())
         topics = {key: topic for key in values if (topic := self._catalogue.topic_of(key)) is not None}
         if topics:
-            self._publish({key: values[key] for key in topics}, topics, stamp, in_doubt)
+            own: Quality | None = "implausible" if in_doubt else "unverified" if reading.is_unverified else None
+            self._publish({key: values[key] for key in topics}, topics, stamp, own)
         return len(flat.values)
 
-    def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int, in_doubt: bool) -> None:
+    def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int, own: Quality | None) -> None:
+        """`own` is the quality of the reading as a whole, None: it is good; each value may be worse."""
         quality: dict[str, Quality] = {}
         for key, value in values.items():
-            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp)
-            if in_doubt:
-                judged = "implausible"
+            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp) or own
             if judged is not None:
                 quality[key] = judged
 

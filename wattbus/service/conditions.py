@@ -59,6 +59,7 @@ class Condition:
         return self.cause
 
     def message(self) -> ConditionMessage:
+        """As it stands in the status."""
         return ConditionMessage(name=self.name, since=self.since_ms, cause=self.cause, cure=self.cure)
 
 
@@ -103,6 +104,7 @@ class Conditions:
         return len(self._present)
 
     def get(self, name: str) -> Condition | None:
+        """The condition of this name, None when it does not hold now."""
         return self._present.get(name)
 
     def not_ready(self) -> str:
@@ -110,6 +112,7 @@ class Conditions:
         return "; ".join(f"{found.name}: {found.cause}" for found in self._present.values() if not found.ready)
 
     def texts(self) -> list[str]:
+        """The causes of all of them, the oldest first."""
         return [condition.text for condition in self._present.values()]
 
     def messages(self) -> list[ConditionMessage]:

@@ -42,6 +42,7 @@ class Edits:
         self._engine = engine
 
     async def load(self) -> dict[Identity, DatapointEdit]:
+        """Every edit, by its datapoint. Raises DatabaseAway."""
         async with self._engine.reading() as connection:
             found = await connection.execute(select(datapoint_edits))
             return {

@@ -49,7 +49,8 @@ class Engine(Protocol):
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that sees one state of the database and cannot change it."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End all connections."""
 
 
 class Writer:
@@ -94,6 +95,7 @@ class Writer:
                 raise
 
     async def close(self) -> None:
+        """End its connection."""
         async with self._writing:
             await self._drop_connection()
 

@@ -24,9 +24,11 @@ EXPECTED = "sqlite:///path/to/file.db or postgresql://user:password@host:port/na
 
 
 class Openable(Protocol):
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date. Raises DatabaseAway, ConfigError."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""
 
 
 class OpenableRawStore(RawStore, Openable, Protocol): ...

@@ -50,18 +50,22 @@ class HistoryStore:
         self._sound = False  # whether registry and table say what the database says
 
     async def open(self) -> None:
+        """As `Openable.open`."""
         await self._engine.open()
         await self._change(_nothing)
 
     async def close(self) -> None:
+        """As `Store.close`."""
         await self._engine.close()
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
     async def write(self, batch: Batch) -> Written:
+        """As `Store.write`."""
         return await self._change(lambda connection: self._write(connection, batch))
 
     async def rehearse(self, batch: Batch) -> None:
+        """As `Store.rehearse`."""
         with contextlib.suppress(TakenBack):
             await self._change(lambda connection: rehearsed(self._write(connection, batch)))
 
@@ -90,33 +94,40 @@ class HistoryStore:
         return result
 
     async def tidy(self, now_ms: int) -> None:
+        """As `Store.tidy`."""
         if self._table.tidy_is_due(now_ms):
             await self._change(lambda connection: self._table.tidy(connection, now_ms))
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Store.retain`."""
         return await self._retainer.retain(retention, now_ms)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     async def sessions(self, keys: Collection[tuple[str, str]]) -> list[SessionState]:
+        """As `Store.sessions`."""
         async with self._engine.reading() as connection:
             return await sessions.load(connection, keys)
 
     async def recent_sessions(self, since_ms: int) -> list[SessionState]:
+        """As `Store.recent_sessions`."""
         async with self._engine.reading() as connection:
             return await sessions.load_recent(connection, since_ms)
 
     async def datapoints(self) -> list[StoredDatapoint]:
+        """As `Store.datapoints`."""
         async with self._engine.reading() as connection:
             return await queries.known_datapoints(connection)
 
     async def values(
         self, datapoint: int, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
     ) -> list[StoredValue]:
+        """As `Store.values`."""
         async with self._engine.reading() as connection:
             return await self._queries.values(connection, datapoint, span, at_most, newest_first)
 
     async def last_values(self, datapoints: Collection[int], span: Span = ALWAYS) -> dict[int, StoredValue]:
+        """As `Store.last_values`."""
         async with self._engine.reading() as connection:
             return await self._queries.last_values(connection, datapoints, span)
 
@@ -130,6 +141,7 @@ class HistoryStore:
         at_most: int | None = None,
         newest_first: bool = False,
     ) -> list[StoredValue]:
+        """As `Store.aggregate`."""
         async with self._engine.reading() as connection:
             return await self._queries.aggregate(
                 connection, datapoint, interval_ms, function, span, at_most, newest_first
@@ -144,19 +156,23 @@ class HistoryStore:
         at_most: int | None = None,
         newest_first: bool = False,
     ) -> list[StoredPlan]:
+        """As `Store.plans`."""
         async with self._engine.reading() as connection:
             return await queries.plans(connection, kind, datapoint, span, at_most, newest_first)
 
     async def outcomes(
         self, datapoint: int, span: Span = ALWAYS, *, at_most: int | None = None, newest_first: bool = False
     ) -> list[StoredOutcome]:
+        """As `Store.outcomes`."""
         async with self._engine.reading() as connection:
             return await queries.told_outcomes(connection, datapoint, span, at_most, newest_first)
 
     async def bytes_used(self) -> int:
+        """As `Store.bytes_used`."""
         return await self._retainer.bytes_used()
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `Store.oldest_ms`."""
         return await self._retainer.oldest_ms(from_ms)
 
 

@@ -62,6 +62,7 @@ class Queries:
     async def values(
         self, connection: AsyncConnection, datapoint: int, span: Span, at_most: int | None, newest_first: bool
     ) -> list[StoredValue]:
+        """As `Store.values`."""
         rows = self._rows(datapoint, span).subquery()
         order = rows.c.time.desc() if newest_first else rows.c.time
         found = await connection.execute(select(rows).order_by(order).limit(at_most))
@@ -91,6 +92,7 @@ class Queries:
         at_most: int | None,
         newest_first: bool,
     ) -> list[StoredValue]:
+        """As `Store.aggregate`."""
         rows = self._rows(datapoint, span).subquery()
         # The remainder of a negative time is negative; intervals before 1970 must begin at their start too.
         interval = literal(interval_ms, BigInteger)
@@ -121,6 +123,7 @@ async def _each(found: CursorResult[Any], make: Callable[..., T]) -> list[T]:
 
 
 async def known_datapoints(connection: AsyncConnection) -> list[StoredDatapoint]:
+    """Every datapoint that has rows or was announced."""
     found = await connection.execute(select(datapoints).order_by(datapoints.c.id))
     return [StoredDatapoint(*row) for row in found]
 
@@ -128,6 +131,7 @@ async def known_datapoints(connection: AsyncConnection) -> list[StoredDatapoint]
 async def plans(
     connection: AsyncConnection, kind: PlanKind, datapoint: int, span: Span, at_most: int | None, newest_first: bool
 ) -> list[StoredPlan]:
+    """As `Store.plans`."""
     table = PLANS[kind]
     query = select(table.c.time, table.c["items"]).where(table.c.datapoint == datapoint, *_within(table, span))
     found = await connection.execute(_ordered(query, table, at_most, newest_first))
@@ -137,6 +141,7 @@ async def plans(
 async def told_outcomes(
     connection: AsyncConnection, datapoint: int, span: Span, at_most: int | None, newest_first: bool
 ) -> list[StoredOutcome]:
+    """As `Store.outcomes`."""
     query = select(outcomes).where(outcomes.c.datapoint == datapoint, *_within(outcomes, span))
     found = await connection.execute(_ordered(query, outcomes, at_most, newest_first))
     return [

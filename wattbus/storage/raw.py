@@ -79,7 +79,8 @@ class RawReader(Protocol):
         neither repeats nor skips another message.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""
 
 
 class RawStore(RawReader, Protocol):

@@ -47,6 +47,7 @@ class RawSteppingRetainer:
         self._give_back = give_back
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`, in short steps."""
         by_age = by_size = 0
         if retention.oldest_days is not None:
             by_age = await self._remove_before(now_ms - int(retention.oldest_days * DAY_MS))
@@ -56,10 +57,12 @@ class RawSteppingRetainer:
         return Removed(by_age, by_size, await self.bytes_used())
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         async with self._engine.reading() as connection:
             return int((await connection.execute(_BYTES)).scalar_one())
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
         async with self._engine.reading() as connection:
             parameters = {"from_ms": LONG_AGO if from_ms is None else from_ms}
             oldest: int | None = (await connection.execute(_OLDEST, parameters)).scalar()

@@ -31,6 +31,7 @@ class RawTableReader:
                 raise DatabaseAway("the database has no raw messages: raw_db never wrote to it")
 
     async def connectors(self) -> list[RawConnector]:
+        """As `RawReader.connectors`."""
         of_one = raw_messages.c.connector == raw_connectors.c.id
         query = (
             select(
@@ -55,6 +56,7 @@ class RawTableReader:
         newest_first: bool = False,
         after: RawCursor | None = None,
     ) -> list[StoredRawMessage]:
+        """As `RawReader.messages`."""
         columns = raw_messages.c
         order = (columns.time.desc(), columns.id.desc()) if newest_first else (columns.time, columns.id)
         number = select(raw_connectors.c.id).where(raw_connectors.c.connector == connector).scalar_subquery()
@@ -69,6 +71,7 @@ class RawTableReader:
             return [StoredRawMessage(time, message, version, (time, id_)) for time, message, version, id_ in found]
 
     async def close(self) -> None:
+        """As `RawReader.close`."""
         await self._engine.close()
 
 

@@ -55,6 +55,7 @@ class DatapointIds:
         return self._sensors[connector]
 
     def of_topic(self, topic: str) -> int | None:
+        """The id of the datapoint on a value topic, None when it is not known."""
         known = self._by_topic.get(topic)
         return known.id if known else None
 

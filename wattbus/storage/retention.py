@@ -81,6 +81,7 @@ class SteppingRetainer:
         self._bounds = text(f"SELECT min(oldest), max(newest) FROM ({bounds}) AS bounds")
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Retainer.retain`, in short steps."""
         by_age = by_size = 0
         if retention.oldest_days is not None:
             by_age = await self._remove_before(now_ms - int(retention.oldest_days * DAY_MS))
@@ -91,10 +92,12 @@ class SteppingRetainer:
         return Removed(by_age, by_size, await self.bytes_used())
 
     async def bytes_used(self) -> int:
+        """As `Retainer.bytes_used`."""
         async with self._engine.reading() as connection:
             return await self._bytes_in_use(connection)
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `Retainer.oldest_ms`."""
         async with self._engine.reading() as connection:
             return (await self._oldest_and_newest(connection, from_ms))[0]
 

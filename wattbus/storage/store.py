@@ -99,4 +99,5 @@ class Store(Protocol):
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
         """The time of the oldest value (of those from `from_ms` on), None when there is none."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""

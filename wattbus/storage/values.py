@@ -81,6 +81,7 @@ def storable(text: str) -> str:
 
 
 def from_text(text: str) -> JsonValue:
+    """The JSON value that `to_text` wrote."""
     return json.loads(text)
 
 
@@ -122,9 +123,11 @@ class ValueTable(Protocol):
     async def replace(self, connection: AsyncConnection, rows: list[Row]) -> Written:
         """Put each row where it belongs, in the place of what its key has."""
 
-    def tidy_is_due(self, now_ms: int) -> bool: ...
+    def tidy_is_due(self, now_ms: int) -> bool:
+        """Whether `tidy` has something to do at `now_ms`."""
 
-    async def tidy(self, connection: AsyncConnection, now_ms: int) -> None: ...
+    async def tidy(self, connection: AsyncConnection, now_ms: int) -> None:
+        """What a table does now and then: sort, merge, compress."""
 
 
 async def insert_beside(
@@ -146,8 +149,11 @@ async def insert_beside(
 class Retainer(Protocol):
     """Keeps what is stored within bounds; see `Store.retain` and its neighbours."""
 
-    async def retain(self, retention: Retention, now_ms: int) -> Removed: ...
+    async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Store.retain`."""
 
-    async def bytes_used(self) -> int: ...
+    async def bytes_used(self) -> int:
+        """As `Store.bytes_used`."""
 
-    async def oldest_ms(self, from_ms: int | None = None) -> int | None: ...
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `Store.oldest_ms`."""

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.support.clock import VirtualClock
 from wattbus import metrics
 from wattbus.recording.batch_writer import BatchWriter, WriterMetrics
 from wattbus.recording.database_session import Database
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.storage import BatchRefused, RawRecord, RawStore, StoredRawMessage, Written, open_raw_store
+from wattbus.testing.clock import VirtualClock
 
 NUMBERS = itertools.count()
 HARMLESS = RawRecord("writer", 0, "0")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clock import VirtualClock
 from tests.wattbus.storage.series import NOW, reading
 from wattbus.recording.database_session import Database, DatabaseProof
 from wattbus.service import health
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.storage import Batch, DatabaseAway, Store, Written, open_store
+from wattbus.testing.clock import VirtualClock
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint
@@ -16,9 +15,11 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import Runtime
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings, load
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.waiting import PATIENCE_S
 
 NAME = "meter"
-SOON = 20
+SOON = PATIENCE_S
 
 ROOM = Datapoint("room", data_format="generic_numeric", unit="Cel", min_value=-40, max_value=60, expected_interval_s=10)
 SETPOINT = Datapoint("setpoint", "actuator", "continuous_numeric", "Cel", min_value=5, max_value=30, example_value=21.0)

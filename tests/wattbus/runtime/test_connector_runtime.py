@@ -15,9 +15,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from tests.support.clock import START_MS, VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient, Seen, plain_client, retained
 from tests.wattbus.runtime.one_connector import (
     NAME,
     ROOM,
@@ -37,6 +35,9 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.range_set import RangeSet
 from wattbus.runtime.connector_runtime import Runtime, run_connector
 from wattbus.service import health
+from wattbus.testing.clock import START_MS, VirtualClock
+from wattbus.testing.mqtt import PlainClient, Seen, plain_client, retained
+from wattbus.testing.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +152,17 @@ async def test_a_time_in_the_future_is_replaced_by_that_of_the_arrival_marked_co
         connector.read({"room": 25.0}, timestamp_ms=clock.now_ms())
         await client.until(lambda: "ahead" not in client.last("meter/status")["detail"])
     assert caplog.text.count("times in the future: ") == 2, "when it begins and when it is over"
+
+
+async def test_a_reading_that_nothing_but_its_form_speaks_for_says_so(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    connector = ScriptedConnector(ROOM)
+    async with running(connector, settings_for(mosquitto, tmp_path)), plain_client(mosquitto.port) as client:
+        connector.read({"room": 21.0, "other": 1}, is_unverified=True)
+        connector.read({"room": 99.0}, is_unverified=True)
+        unverified, implausible = await client.messages("meter/values", 2)
+        assert unverified["quality"] == {"room": "unverified", "other": "unverified"}
+        assert implausible["quality"] == {"room": "implausible"}, "the worse of the two"
+        assert (await client.message("meter/messages/other/value"))["quality"] == "unverified"
 
 
 async def test_state_on_change_is_published_when_it_changes_and_now_and_then(
@@ -548,7 +560,7 @@ async def test_a_broker_killed_twice_and_back_without_its_state_costs_nothing(
         reading.cancel()
         await asyncio.wait([reading])
         connector.read({"counter": 0})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while len(runtime._outbox) or not len(history.values) or connector._script.qsize():
                 await pass_time(clock)
         async with plain_client(mosquitto.port) as client:
@@ -590,7 +602,7 @@ async def test_a_connector_that_stops_hands_over_to_the_next(mosquitto: Mosquitt
                 await pass_time(clock)
     assert sorted(values["a"] for values in history.values.values()) == list(range(101))
     assert history.redelivered == 0
-    assert not list((tmp_path / "data" / "outbox" / NAME / "values").iterdir())
+    assert not list((tmp_path / "data" / "outbox" / NAME / "values").glob("*.readings"))
 
 
 async def test_what_fell_out_of_a_full_outbox_is_reported_by_number(mosquitto: Mosquitto, tmp_path: Path) -> None:

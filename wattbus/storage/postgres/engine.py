@@ -66,12 +66,15 @@ class PostgresEngine:
             await engine.dispose()
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """As `Engine.write`."""
         return await self._writer.write(work)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `Engine.reading`."""
         return reading(self._readers)
 
     async def close(self) -> None:
+        """As `Engine.close`."""
         await self._writer.close()
         await self._readers.dispose()
 

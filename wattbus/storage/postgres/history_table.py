@@ -75,9 +75,11 @@ class HistoryTable:
         return written
 
     async def replace(self, connection: AsyncConnection, rows: list[Row]) -> Written:
+        """As `ValueTable.replace`."""
         return await _replace(connection, rows)
 
     def tidy_is_due(self, now_ms: int) -> bool:
+        """As `ValueTable.tidy_is_due`."""
         return False
 
     async def tidy(self, connection: AsyncConnection, now_ms: int) -> None:

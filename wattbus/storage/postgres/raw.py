@@ -51,6 +51,7 @@ class PostgresRawReader(RawTableReader):
     """`RawReader` of a PostgreSQL database."""
 
     async def connectors(self) -> list[RawConnector]:
+        """As `RawReader.connectors`."""
         async with self._engine.reading() as connection:
             if await timescale.is_hypertable(connection, RAW_MESSAGES):
                 found = (await connection.execute(_CONNECTORS_IN_CHUNKS)).all()
@@ -71,14 +72,17 @@ class PostgresRawStore(PostgresRawReader):
         self._retainer = TableRetainer(engine, RAW_MESSAGES, RawSteppingRetainer(engine, _DELETE, leave_it))
 
     async def open(self) -> None:
+        """As `Openable.open`."""
         await self._engine.open()
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
+        """As `RawStore.write`."""
         if not records:
             return Written()
         return await self._engine.write(lambda connection: self._write(connection, records))
 
     async def rehearse(self, records: Sequence[RawRecord]) -> None:
+        """As `RawStore.rehearse`."""
         with contextlib.suppress(TakenBack):
             await self._engine.write(lambda connection: rehearsed(self._write(connection, records)))
 
@@ -93,12 +97,15 @@ class PostgresRawStore(PostgresRawReader):
         return Written(rows=len(new), redelivered=len(rows) - len(new))
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`."""
         return await self._retainer.retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         return await self._retainer.bytes_used()
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
         return await self._retainer.oldest_ms(from_ms)
 
 

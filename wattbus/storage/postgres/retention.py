@@ -48,15 +48,18 @@ class TableRetainer:
         self._chunks = ChunkRetainer(engine, table)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Retainer.retain`, row by row."""
         async with _alone(self._engine, RETENTION[self._table.name]) as alone:
             if not alone:
                 return Removed(0, 0, await self.bytes_used())
             return await (await self._responsible()).retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `Retainer.bytes_used`."""
         return await (await self._responsible()).bytes_used()
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `Retainer.oldest_ms`."""
         return await (await self._responsible()).oldest_ms(from_ms)
 
     async def _responsible(self) -> Retainer:
@@ -72,6 +75,7 @@ class ChunkRetainer:
         self._table = table
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Retainer.retain`, TimescaleDB's chunks."""
         keep_ms = None if retention.oldest_days is None else int(retention.oldest_days * DAY_MS)
         by_age = by_size = 0
         if not await self._has_policy(keep_ms) and keep_ms is not None:
@@ -99,6 +103,7 @@ class ChunkRetainer:
         return await self._engine.write(work)
 
     async def bytes_used(self) -> int:
+        """As `Retainer.bytes_used`."""
         async with self._engine.reading() as connection:
             return await timescale.bytes_used(connection, self._table)
 

@@ -42,14 +42,17 @@ class SqliteRawStore(RawTableReader):
         self._retainer = RawSteppingRetainer(engine, _DELETE, give_back)
 
     async def open(self) -> None:
+        """As `Openable.open`."""
         await self._engine.open()
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
+        """As `RawStore.write`."""
         if not records:
             return Written()
         return await self._engine.write(lambda connection: self._write(connection, records))
 
     async def rehearse(self, records: Sequence[RawRecord]) -> None:
+        """As `RawStore.rehearse`."""
         with contextlib.suppress(TakenBack):
             await self._engine.write(lambda connection: rehearsed(self._write(connection, records)))
 
@@ -62,10 +65,13 @@ class SqliteRawStore(RawTableReader):
         return Written(rows=new, redelivered=len(rows) - new)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`."""
         return await self._retainer.retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         return await self._retainer.bytes_used()
 
     async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
         return await self._retainer.oldest_ms(from_ms)

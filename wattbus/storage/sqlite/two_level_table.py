@@ -78,6 +78,7 @@ class TwoLevelTable:
         self._marks = Marks()
 
     async def load(self, connection: AsyncConnection) -> None:
+        """As `ValueTable.load`."""
         self._in_recent = (await connection.execute(_COUNT_RECENT)).scalar_one()
         await self._load_marks(connection)
 
@@ -89,6 +90,7 @@ class TwoLevelTable:
     # -- inserting --------------------------------------------------------------------------------------------------
 
     async def insert(self, connection: AsyncConnection, rows: list[Row]) -> Written:
+        """As `ValueTable.insert`."""
         if not rows:
             return Written()
         await self._load_marks(connection)
@@ -102,6 +104,7 @@ class TwoLevelTable:
         return await insert_beside(rows, place, replace)
 
     async def replace(self, connection: AsyncConnection, rows: list[Row]) -> Written:
+        """As `ValueTable.replace`."""
         await self._load_marks(connection)
         return await self._replace(connection, rows)
 
@@ -143,6 +146,7 @@ class TwoLevelTable:
     # -- merging ----------------------------------------------------------------------------------------------------
 
     def tidy_is_due(self, now_ms: int) -> bool:
+        """As `ValueTable.tidy_is_due`."""
         if self._merged_ms is None or now_ms < self._merged_ms:  # the first time, or the clock was set back
             self._merged_ms = now_ms
         old = now_ms - self._merged_ms >= MS_BEFORE_MERGE and self._in_recent > 0

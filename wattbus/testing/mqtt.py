@@ -1,4 +1,4 @@
-"""A plain MQTT client, independent of our bus: what a person with mosquitto_sub and mosquitto_pub sees and sends."""
+"""A plain MQTT client, independent of ours: what a person with mosquitto_sub and mosquitto_pub sees and sends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-SOON_S = 20.0  # a bound that only a hang reaches
+from wattbus.testing.waiting import PATIENCE_S
+
+SOON_S = PATIENCE_S
 
 
 @dataclass(frozen=True)
