@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +203,57 @@ async def test_a_file_that_is_no_database_and_a_folder_that_cannot_be_made_are_a
         await open_store(f"sqlite:///{tmp_path / 'text'}")
     with pytest.raises(DatabaseAway):
         await open_store(f"sqlite:///{tmp_path / 'text' / 'below' / 'history.db'}")
+
+
+def descriptors(folder: Path) -> list[str]:
+    """The files below a folder that this process has open."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [str(link.readlink()) for link in links if link.readlink().is_relative_to(folder)]
+
+
+async def test_what_could_not_be_opened_is_closed_at_once(tmp_path: Path) -> None:
+    """Not when the garbage collector comes: until then it would count as a connection of this process."""
+    (tmp_path / "text").write_text("this is not a database, but long enough to look like one" * 100)
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(DatabaseAway):
+                await open_store(f"sqlite:///{tmp_path / 'text'}")
+            assert descriptors(tmp_path) == []
+    finally:
+        gc.enable()
+
+
+@pytest.fixture
+def file_system(tmp_path: Path) -> Iterator[Path]:
+    """One that can be made read-only; that is root's to do."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    mounting = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounting.returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_a_file_system_that_was_read_only_for_a_while(file_system: Path) -> None:
+    """With -wal and -shm there, as a process that was killed leaves them."""
+    url = f"sqlite:///{file_system / 'history.db'}"
+    killed = "import asyncio, os, sys; from wattbus.storage import open_store\nasync def main():\n"
+    killed += "    await open_store(sys.argv[1])\n    os._exit(0)\nasyncio.run(main())"
+    await (await asyncio.create_subprocess_exec(sys.executable, "-c", killed, url)).wait()
+    assert (file_system / "history.db-shm").exists()
+    subprocess.run(["mount", "-o", "remount,ro", file_system], check=True)
+    for _ in range(3):
+        with pytest.raises(DatabaseAway, match=r"readonly|unable to open"):
+            await open_store(url)
+    assert descriptors(file_system) == []
+    subprocess.run(["mount", "-o", "remount,rw", file_system], check=True)
+    again = await open_store(url)
+    assert await again.write(readings(NOW, 1)) == Written(rows=2)
+    await again.close()
 
 
 @pytest.mark.parametrize("url", ["", "history.db", "sqlite://", "sqlite:///:memory:", "mysql://host/db"])

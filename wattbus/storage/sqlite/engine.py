@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -51,6 +53,31 @@ def require_file(url: URL) -> None:
         raise DatabaseAway(f"there is no file {url.database}")
 
 
+class ClosingConnection(sqlite3.Connection):
+    """Closes its cursors with itself, so that it is closed then.
+
+    A statement that failed is finished when its cursor goes, and the traceback of the failure has that cursor: till the
+    garbage collector comes, SQLite keeps such a connection open. Opened while the file system was read-only it keeps
+    the memory that all connections of the process share read-only, also when the file system is not any more.
+    """
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
+    def cursor(self, *given: Any, **options: Any) -> Any:
+        """As `sqlite3.Connection.cursor`."""
+        cursor = super().cursor(*given, **options)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        """As `sqlite3.Connection.close`."""
+        for cursor in list(self._cursors):
+            cursor.close()
+        super().close()
+
+
 class SqliteEngine:
     """`Engine` of one database file."""
 
@@ -85,15 +112,20 @@ def _engine(url: URL, pragmas: Sequence[str], begin: str, busy_s: float, connect
         url,
         pool_size=connections,
         max_overflow=0,
-        connect_args={"isolation_level": None, "timeout": busy_s},  # transactions begin where we say
+        # Transactions begin where we say.
+        connect_args={"isolation_level": None, "timeout": busy_s, "factory": ClosingConnection},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except BaseException:
+            connection.close()  # nobody else would
+            raise
 
     @event.listens_for(engine.sync_engine, "begin")
     def start(connection: Any) -> None:
