@@ -19,8 +19,10 @@ from connectors.im871a.telegram import (
     Telegram,
     decode_wired,
     decrypt_frame,
+    mend_length,
     parse_hex,
     read_header,
+    split_frames,
     strip_crcs,
 )
 from wattbus.connector import Quantity, Reading
@@ -71,13 +73,27 @@ def raw_stranger(header: Header, *, like: str = "", known: bool = False) -> Json
 def raw_messages(lines: Iterable[str]) -> Iterator[JsonValue]:
     """The raw messages in recorded text, for `wattbus decode`: a telegram per line as hexadecimal digits.
 
-    As the stick sent it (`a5 82 03 …`), with or without link CRCs, or a wired long frame (`68 … 16`). Raw messages as
-    JSON are taken as they are by the command itself.
+    As the stick sent it (`a5 82 03 …`), with or without link CRCs, or a wired long frame (`68 … 16`). Several telegrams
+    in one line become as many raw messages. Raw messages as JSON are taken as they are by the command itself.
     """
     for line in lines:
         text = line.strip()
         if text and not text.startswith("#"):
-            yield {"hex": text}
+            for part in _parts(text):
+                yield {"hex": part}
+
+
+def _parts(text: str) -> list[str]:
+    """The telegrams in a line, as text; the whole line where it is one, or none that makes sense."""
+    try:
+        data = parse_hex(text)
+    except DecodeError:
+        return [text]
+    if data[:1] == bytes([hci.START]):
+        parts = [frame.encode(crc=True) for frame in hci.Frames().feed(data)]
+        return [part.hex() for part in parts] if len(parts) > 1 and b"".join(parts) == data else [text]
+    parts = split_frames(data)
+    return [part.hex() for part in parts] if len(parts) > 1 else [text]
 
 
 def telegram_of(text: str) -> bytes:
@@ -160,7 +176,7 @@ def _recognized(data: bytes) -> dict[str, JsonValue]:
             raise DecodeError("not one telegram of the stick: its CRC is wrong, or it is something else")
     if data[:1] == b"\x68" and len(data) > 5 and data[3:4] == b"\x68" and data[1] == data[2]:
         return {"wired": data.hex()}
-    return {"telegram": strip_crcs(data).hex()}
+    return {"telegram": strip_crcs(mend_length(data)).hex()}
 
 
 def _bytes(raw: Mapping[str, JsonValue], name: str) -> bytes:

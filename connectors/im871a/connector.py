@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from connectors.im871a import codec
+from connectors.im871a.formats_file import FormatsFile
 from connectors.im871a.hci import HciFrame
 from connectors.im871a.meters_file import MetersFile
 from connectors.im871a.recalc import ReCalc
@@ -48,6 +49,7 @@ class Im871a:
         self.meters.replace("settings", settings.im871a_meters)
         self._file = self._meters_file()
         self._recalc = ReCalc(settings, self.meters, clock) if settings.recalc_gateway_id else None
+        self._formats_file = FormatsFile(settings.data_directory / f"{settings.connector_name}-formats.json")
         self._reception = Reception(settings, self.meters, self._recalc, clock)
         self.meters.on_change = self._reception.meters_changed
 
@@ -66,14 +68,21 @@ class Im871a:
     async def accompany(self) -> None:
         """Follow the file of meters, and talk to ReCalc, whether the stick is there or not."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_formats(), name="learnt formats")
             if self._file is not None:
                 tasks.create_task(self._file.follow(), name="file of meters")
             if self._recalc is not None:
                 tasks.create_task(self._recalc.run(), name="ReCalc")
-            await asyncio.Event().wait()  # also where there is neither
+
+    async def _keep_formats(self) -> NoReturn:
+        while True:
+            await self._clock.sleep(LOOK_EVERY_S)
+            if news := self._reception.formats.news():
+                await asyncio.to_thread(self._formats_file.write, news)
 
     async def run(self, link: Link) -> None:
         """Listen. Raises LinkDown when the stick is away, does not answer, or hears nothing for long."""
+        self._reception.formats.recall(await asyncio.to_thread(self._formats_file.read))
         async with open_line(self._settings.port) as line, asyncio.TaskGroup() as tasks:
             with self._reception.on(link):
                 stick = Stick(line, self._heard, self._clock)

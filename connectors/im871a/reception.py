@@ -38,7 +38,7 @@ class Reception:
         self._neighbours = Neighbours(clock)
         self._quiet = Quiet(settings.im871a_meter_silent_seconds, clock)
         self._trust = Trust()
-        self._formats = Formats()
+        self.formats = Formats()
         self._announcements = Announcements()
 
     @contextlib.contextmanager
@@ -118,7 +118,7 @@ class Reception:
         try:
             codec.check_encrypted(meter, header)
             opened = decrypt_frame(telegram, meter.key)
-            learnt = self._formats.learn(opened.seen_format())
+            learnt = self.formats.learn(opened.seen_format())
             decoded = opened.telegram(learnt)
         except DecodeError as fault:  # the runtime meets it again while decoding: kept raw, counted, logged there
             if reason := self._trust.refused(meter, fault):
