@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from connectors.im871a import hci
+from connectors.im871a.receivers.text import telegrams_in
 from connectors.im871a.registry import Meter
 from connectors.im871a.telegram import (
     Header,
@@ -43,11 +45,11 @@ class Meters(Protocol):
 # -- raw messages -----------------------------------------------------------------------------------------------------
 
 
-def raw_telegram(telegram: bytes, rssi: int | None = None, learnt_format: bytes | None = None) -> JsonValue:
-    """A telegram as it is kept. `rssi` is the stick's byte."""
+def raw_telegram(telegram: bytes, rssi_dbm: float | None = None, learnt_format: bytes | None = None) -> JsonValue:
+    """A telegram as it is kept."""
     raw: dict[str, JsonValue] = {"telegram": telegram.hex()}
-    if rssi is not None:
-        raw["rssi"] = hci.rssi_dbm(rssi)
+    if rssi_dbm is not None:
+        raw["rssi"] = rssi_dbm
     if learnt_format is not None:
         raw["format"] = learnt_format.hex()
     return raw
@@ -88,6 +90,8 @@ def _parts(text: str) -> list[str]:
     try:
         data = parse_hex(text)
     except DecodeError:
+        with contextlib.suppress(DecodeError):
+            return [one.telegram.hex() for one in telegrams_in(text)]
         return [text]
     if data[:1] == bytes([hci.START]):
         parts = [frame.encode(crc=True) for frame in hci.Frames().feed(data)]
@@ -144,7 +148,7 @@ def reading(telegram: Telegram, meter: Meter | None = None, rssi: float | None =
         for field, quantity in telegram.fields.items()
     }
     if rssi is not None:
-        values[f"{id_}__rssi_dbm"] = Quantity(rssi, "dB[mW]", f"{called}signal strength at the stick")
+        values[f"{id_}__rssi_dbm"] = Quantity(rssi, "dB[mW]", f"{called}signal strength at the receiver")
     return Reading(values, device=id_)
 
 

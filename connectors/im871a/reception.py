@@ -1,4 +1,4 @@
-"""The way of a telegram: from the stick to the raw message, and what is learnt on it."""
+"""The way of a telegram: from the receiver to the raw message, and what is learnt on it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from connectors.im871a import codec
 from connectors.im871a.announcements import Announcements
 from connectors.im871a.duplicates import Duplicates
-from connectors.im871a.hci import HciFrame, rssi_dbm
 from connectors.im871a.hearing import Formats, Neighbours, Quiet
 from connectors.im871a.recalc import ReCalc
+from connectors.im871a.receivers.heard import HeardTelegram
 from connectors.im871a.registry import Change, Meter, MeterRegistry
 from connectors.im871a.settings import Settings
 from connectors.im871a.telegram import Header, Telegram, decrypt_frame, read_header, read_link_header
@@ -52,9 +52,9 @@ class Reception:
             self._link = None
             self._quiet.stop()
 
-    def take(self, frame: HciFrame) -> None:
-        """A telegram from the stick."""
-        link, telegram = self._link, frame.telegram
+    def take(self, heard: HeardTelegram) -> None:
+        """A telegram from the receiver."""
+        link, telegram = self._link, heard.telegram
         if link is None:
             return
         link.connected()  # after a silence the stick's own answers do not say so
@@ -70,7 +70,7 @@ class Reception:
             self._count("repeaters")
         elif meter is not None and is_ours:
             self._count("meters")
-            self._ours(link, meter, header, frame)
+            self._ours(link, meter, header, heard)
         else:
             self._count("strangers")
             self._stranger(link, header, meter)
@@ -112,8 +112,8 @@ class Reception:
         if self._tells_strangers and self._neighbours.is_news(header):
             link.emit(codec.raw_stranger(header, like=same_number.id if same_number else ""))
 
-    def _ours(self, link: Link, meter: Meter, header: Header, frame: HciFrame) -> None:
-        telegram = frame.telegram
+    def _ours(self, link: Link, meter: Meter, header: Header, heard: HeardTelegram) -> None:
+        telegram = heard.telegram
         learnt = None
         try:
             codec.check_encrypted(meter, header)
@@ -126,12 +126,11 @@ class Reception:
         else:
             self._trust.opened(meter, header)
             link.unit(meter.id, up=True)
-            self._read(link, meter, decoded, frame)
-        link.emit(codec.raw_telegram(telegram, frame.rssi, learnt))
+            self._read(link, meter, decoded, heard)
+        link.emit(codec.raw_telegram(telegram, heard.rssi_dbm, learnt))
 
-    def _read(self, link: Link, meter: Meter, decoded: Telegram, frame: HciFrame) -> None:
-        rssi = None if frame.rssi is None else rssi_dbm(frame.rssi)
-        link.announce(self._announcements.news(codec.reading(decoded, meter, rssi), decoded))
+    def _read(self, link: Link, meter: Meter, decoded: Telegram, heard: HeardTelegram) -> None:
+        link.announce(self._announcements.news(codec.reading(decoded, meter, heard.rssi_dbm), decoded))
         if self._recalc is not None:
             self._recalc.telegram(decoded)
 

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from connectors.im871a.telegram import compact, decoding, frames
 from connectors.im871a.telegram.decoding import Opened
+from connectors.im871a.telegram.frames import CONTROL_FIELDS
 from connectors.im871a.telegram.model import (
     Damaged,
     FormatUnknown,
@@ -94,6 +95,16 @@ def format_signature(record_format: bytes) -> int:
     return compact.signature(record_format)
 
 
+def length_of_format_a(length_field: int) -> int:
+    """All bytes of a frame of format A with this L."""
+    return frames.length_of_format_a(length_field)
+
+
+def with_crcs_format_a(frame: bytes) -> bytes:
+    """A frame without link CRCs as one of format A: for simulators."""
+    return frames.with_crcs_format_a(frame)
+
+
 def split_frames(data: bytes) -> list[bytes]:
     """The frames in bytes that hold several, one behind the other; `[data]` where they do not come out even."""
     return frames.split_frames(data)
@@ -118,7 +129,8 @@ def parse_hex(text: str) -> bytes:
 
 
 __all__ = [
-    "Damaged", "FormatUnknown", "Function", "Header", "KeyNeeded", "Opened", "Record", "Security", "SeenFormat",
-    "Telegram", "WrongKey", "decode", "decode_wired", "decrypt_frame", "format_signature", "mend_length", "parse_hex", "read_header", "read_link_header",
-    "split_frames", "strip_crcs", "strip_format_a", "strip_format_b",
+    "CONTROL_FIELDS", "Damaged", "FormatUnknown", "Function", "Header", "KeyNeeded", "Opened", "Record", "Security",
+    "SeenFormat", "Telegram", "WrongKey", "decode", "decode_wired", "decrypt_frame", "format_signature",
+    "length_of_format_a", "mend_length", "parse_hex", "read_header", "read_link_header", "split_frames",
+    "strip_crcs", "strip_format_a", "strip_format_b", "with_crcs_format_a",
 ]  # fmt: skip

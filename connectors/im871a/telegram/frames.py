@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 from connectors.im871a.telegram.crc import crc16
 from connectors.im871a.telegram.model import Damaged
@@ -99,6 +100,13 @@ def length_of_format_a(length_field: int) -> int:
     """All bytes of a frame of format A with this L."""
     blocks = 1 + max(0, -(-(length_field + 1 - FIRST_BLOCK_A) // BLOCK_LENGTH))
     return 1 + length_field + CRC_LENGTH * blocks
+
+
+def with_crcs_format_a(frame: bytes) -> bytes:
+    """A frame without link CRCs as one of format A."""
+    starts = [0, *range(FIRST_BLOCK_A, len(frame), BLOCK_LENGTH), len(frame)]
+    blocks = [frame[start:end] for start, end in itertools.pairwise(starts)]
+    return b"".join(block + crc16(block).to_bytes(CRC_LENGTH, "big") for block in blocks)
 
 
 def split_frames(data: bytes) -> list[bytes]:

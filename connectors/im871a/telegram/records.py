@@ -58,7 +58,8 @@ class Content:
 def read_content(data: bytes, layout_of: LayoutOf = compile_header, *, high_first: bool = False) -> Content:
     """The records in `data`. What stands behind the last one that can be read is kept as `unreadable`.
 
-    Raises DecodeError where not even the first one can be read: Damaged when the data end within it. `layout_of` gives the layout of a header. `high_first`: numbers come high byte first (wired meters, CI 76).
+    Raises DecodeError where not even the first one can be read: Damaged when the data end within it. `layout_of` gives
+    the layout of a header. `high_first`: numbers come high byte first (wired meters, CI 76).
     """
     content = Content()
     position, end = 0, len(data)

@@ -34,7 +34,7 @@ def frame(body: str) -> bytes:
     return bytes([len(data)]) + data
 
 
-# -- security mode 10 ---------------------------------------------------------------------------------------------------
+# -- security mode 10 -------------------------------------------------------------------------------------------------
 
 
 def test_mode_10() -> None:
@@ -77,7 +77,7 @@ def test_mode_10_with_the_counter_in_the_authentication_layer_a_long_header_and_
     }  # fmt: skip
 
 
-# -- stray bytes --------------------------------------------------------------------------------------------------------
+# -- stray bytes ------------------------------------------------------------------------------------------------------
 
 
 def test_two_stray_bytes_cost_nothing_of_what_stands_before_them() -> None:
@@ -119,7 +119,7 @@ def test_what_has_an_unreadable_tail_shows_no_format() -> None:
     assert telegram.decrypt_frame(STRAY_BYTES).seen_format() is None
 
 
-# -- frames that are longer or shorter than they say ---------------------------------------------------------------------
+# -- frames that are longer or shorter than they say ------------------------------------------------------------------
 
 
 def decoded_line(text: str) -> list[dict[str, Any]]:
