@@ -2,7 +2,8 @@
 
 {"telegram": "2c44…", "rssi": -71.5, "format": "0404…"}     a telegram without link CRCs, starting with its L field;
                                                              the format where a compact frame needs a learnt one
-{"stranger": {"manufacturer": "KAM", "id": "32666857", …}}   a meter that is heard and not configured; `like`: which
+{"unconfigured_meter": {"manufacturer": "KAM", "id": "32666857", …}}
+                                                             a meter that is heard and not configured; `like`: which
                                                              of ours has the same number; `known`: it is configured now
 {"wired": "68…16"}                                           a wired M-Bus long frame (for `wattbus decode`)
 """
@@ -31,6 +32,8 @@ from wattbus.connector import Quantity, Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue
 
+UNCONFIGURED = ("unconfigured_meter", "stranger")  # the latter in older raw messages
+
 
 class NotEncrypted(DecodeError):  # noqa: N818
     """A telegram in clear, of a meter whose telegrams should be encrypted."""
@@ -55,9 +58,9 @@ def raw_telegram(telegram: bytes, rssi_dbm: float | None = None, learnt_format: 
     return raw
 
 
-def raw_stranger(header: Header, *, like: str = "", known: bool = False) -> JsonValue:
-    """What is told of a meter that nobody has configured. `like`: the meter of ours that has the same number."""
-    stranger: dict[str, JsonValue] = {
+def raw_unconfigured(header: Header, *, like: str = "", known: bool = False) -> JsonValue:
+    """What is published of a meter that nobody has configured. `like`: the meter of ours that has the same number."""
+    meter: dict[str, JsonValue] = {
         "manufacturer": header.manufacturer,
         "id": header.id,
         "version": header.version,
@@ -66,10 +69,10 @@ def raw_stranger(header: Header, *, like: str = "", known: bool = False) -> Json
         "security": header.security,
     }
     if like:
-        stranger["like"] = like
+        meter["like"] = like
     if known:
-        stranger["known"] = True
-    return {"stranger": stranger}
+        meter["known"] = True
+    return {"unconfigured_meter": meter}
 
 
 def raw_messages(lines: Iterable[str]) -> Iterator[JsonValue]:
@@ -118,8 +121,9 @@ def decode(raw: JsonValue, meters: Meters) -> list[Reading]:
     typed = "hex" in raw  # by a person; published telegrams were often decrypted before
     if typed:
         raw = _recognized(_bytes(raw, "hex"))
-    if "stranger" in raw:
-        return [_stranger(raw["stranger"])]
+    for name in UNCONFIGURED:
+        if name in raw:
+            return [_unconfigured(raw[name])]
     if "wired" in raw:
         return [reading(decode_wired(_bytes(raw, "wired"), accept_plain=True))]
     telegram = _bytes(raw, "telegram")
@@ -152,22 +156,22 @@ def reading(telegram: Telegram, meter: Meter | None = None, rssi: float | None =
     return Reading(values, device=id_)
 
 
-def _stranger(stranger: JsonValue) -> Reading:
-    if not isinstance(stranger, Mapping):
-        raise DecodeError("a stranger is told of by an object")
+def _unconfigured(meter: JsonValue) -> Reading:
+    if not isinstance(meter, Mapping):
+        raise DecodeError("an unconfigured meter is announced by an object")
     try:
-        text = "{manufacturer} {id}, version {version}, {medium}".format_map(stranger)
+        text = "{manufacturer} {id}, version {version}, {medium}".format_map(meter)
     except KeyError as error:
-        raise DecodeError(f"the announcement of a stranger has no {error}") from None
-    if stranger.get("needs_key"):
+        raise DecodeError(f"the announcement of an unconfigured meter has no {error}") from None
+    if meter.get("needs_key"):
         text += ", needs a key"
-    elif stranger.get("security") not in ("none", None):
+    elif meter.get("security") not in ("none", None):
         text += ", in a form that cannot be read here"
-    if like := stranger.get("like"):
+    if like := meter.get("like"):
         text += f", comes under the same number as the configured {like}"
-    name = f"stranger__{stranger['manufacturer']}-{stranger['id']}"
-    told = None if stranger.get("known") else text
-    return Reading({name: Quantity(told, "", "a meter that is heard and not configured; empty once it is")})
+    name = f"unconfigured_meter__{meter['manufacturer']}-{meter['id']}"
+    shown = None if meter.get("known") else text
+    return Reading({name: Quantity(shown, "", "a meter that is heard and not configured; empty once it is")})
 
 
 def _recognized(data: bytes) -> dict[str, JsonValue]:

@@ -28,12 +28,12 @@ class Reception:
 
     def __init__(self, settings: Settings, meters: MeterRegistry, recalc: ReCalc | None, clock: Clock) -> None:
         self._name = settings.connector_name
-        self._tells_strangers = settings.im871a_unknown_meters
+        self._announces_unconfigured = settings.im871a_unknown_meters
         self._meters = meters
         self._recalc = recalc
         self._link: Link | None = None
         self._gone: set[str] = set()  # meters that are not listened to any more, which the link has not been told yet
-        self._has_changed = False  # the meters have, since strangers were looked through
+        self._has_changed = False  # the meters have, since unconfigured ones were looked through
         self._duplicates = Duplicates(settings.im871a_duplicate_seconds, clock)
         self._neighbours = Neighbours(clock)
         self._quiet = Quiet(settings.im871a_meter_silent_seconds, clock)
@@ -63,7 +63,7 @@ class Reception:
             self._count("unreadable")
             return
         meter = self._meters.find(header)
-        is_ours = meter is not None and not self._trust.is_stranger(meter, header)
+        is_ours = meter is not None and not self._trust.is_another(meter, header)
         if meter is not None and is_ours:
             self._quiet.heard(meter.id)
         if self._duplicates.is_known(telegram, header):
@@ -72,8 +72,8 @@ class Reception:
             self._count("meters")
             self._ours(link, meter, header, heard)
         else:
-            self._count("strangers")
-            self._stranger(link, header, meter)
+            self._count("unconfigured")
+            self._unconfigured(link, header, meter)
 
     def meters_changed(self, change: Change) -> None:
         """The registry has other meters, or other keys, now."""
@@ -83,7 +83,7 @@ class Reception:
         self._has_changed = True
 
     def look_around(self) -> None:
-        """Tell of meters that were not heard for too long, or are ours no longer, and of strangers that are ours now.
+        """Report meters not heard for too long or ours no longer, and unconfigured ones that are ours now.
 
         To be called now and then while the stick listens.
         """
@@ -100,17 +100,17 @@ class Reception:
         if self._has_changed:
             self._has_changed = False
             for header in self._neighbours.no_longer(self._is_configured):
-                link.emit(codec.raw_stranger(header, known=True))
+                link.emit(codec.raw_unconfigured(header, known=True))
 
     def _is_configured(self, header: Header) -> bool:
         meter = self._meters.find(header)
-        return meter is not None and not self._trust.is_stranger(meter, header)
+        return meter is not None and not self._trust.is_another(meter, header)
 
     # -- whose it is ------------------------------------------------------------------------------------------------
 
-    def _stranger(self, link: Link, header: Header, same_number: Meter | None) -> None:
-        if self._tells_strangers and self._neighbours.is_news(header):
-            link.emit(codec.raw_stranger(header, like=same_number.id if same_number else ""))
+    def _unconfigured(self, link: Link, header: Header, same_number: Meter | None) -> None:
+        if self._announces_unconfigured and self._neighbours.is_news(header):
+            link.emit(codec.raw_unconfigured(header, like=same_number.id if same_number else ""))
 
     def _ours(self, link: Link, meter: Meter, header: Header, heard: HeardTelegram) -> None:
         telegram = heard.telegram

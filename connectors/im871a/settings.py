@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,7 +18,7 @@ LinkMode = Literal["S1", "S1-m", "S2", "T1", "T2", "R2", "C1A", "C1B", "C2A", "C
 FAULTS = ("noise", "cut", "crc", "mute", "silence", "stubborn")  # of the simulated stick
 Receivers = Literal["im871a", "iu891a", "amb8465", "cul", "lines"]
 BAUD_RATES = {"im871a": 57_600, "iu891a": iu891a.BAUD_RATE, "amb8465": amb8465.BAUD_RATE, "cul": cul.BAUD_RATE}
-MODES = {"iu891a": iu891a.MODES, "amb8465": amb8465.MODES, "cul": cul.MODES}
+MODES: dict[str, Collection[str]] = {"iu891a": iu891a.MODES, "amb8465": amb8465.MODES, "cul": cul.MODES}
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -43,8 +44,8 @@ class Settings(ConnectorSettings):
         "`udp-listen://address:port`, `serial` (`IM871A_PORT`), `stdin`, `mqtt:topic` (the broker of this connector), "
         "`mqtt://host:port/topic` or `mqtts://…` (another one).",
     )
-    im871a_lines_username: str | None = Field(None, description="User at the other broker with the telegrams.")
-    im871a_lines_password: SecretStr | None = Field(None, description="Password at the other broker.")
+    im871a_lines_username: str = Field("", description="User at the other broker with the telegrams.")
+    im871a_lines_password: SecretStr = Field(SecretStr(""), description="Password at the other broker.")
     im871a_port: SerialUrl = Field(
         "usb://10c4:ea60",
         description="The stick: a path (`/dev/serial/by-id/…`), `usb://10c4:ea60` or `usb://10c4:ea60:SERIAL` (the "

@@ -94,8 +94,8 @@ def _broker(settings: Settings) -> BrokerSettings:
     return BrokerSettings.model_construct(
         mqtt_broker_host=address.host,
         mqtt_broker_port=address.port,
-        mqtt_username=settings.im871a_lines_username,
-        mqtt_password=settings.im871a_lines_password,
+        mqtt_username=settings.im871a_lines_username or None,
+        mqtt_password=settings.im871a_lines_password or None,
         mqtt_tls=address.scheme == "mqtts",
         mqtt_ca_file=settings.mqtt_ca_file if address.scheme == "mqtts" else None,
     )

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from connectors.im871a.receivers import amb8465, iu891a, questions
 from connectors.im871a.receivers.amb8465 import Amb8465Codec
@@ -39,7 +41,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "ANSWER_S", 0.3)
 
 
-# -- languages ----------------------------------------------------------------------------------------------------------
+# -- languages --------------------------------------------------------------------------------------------------------
 
 
 def test_a_frame_of_a_real_iu891a() -> None:
@@ -112,7 +114,7 @@ def test_a_mode_that_a_receiver_does_not_know_is_refused_by_the_settings() -> No
     assert settings_for().port.baudrate == 57_600
 
 
-# -- connectors ---------------------------------------------------------------------------------------------------------
+# -- connectors -------------------------------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
@@ -160,3 +162,16 @@ async def test_another_device_at_the_line_is_said(kind: str) -> None:
             said = await running.ended()
             assert "no answer from the receiver" in said
             assert "nothing came" in said
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5), st.booleans())
+@settings(deadline=None)
+def test_any_bytes_are_taken_by_every_codec_and_bounded(pieces: list[bytes], has_rssi: bool) -> None:
+    amb = Amb8465Codec()
+    amb.has_rssi = has_rssi
+    for codec in (Iu891aCodec(), amb, CulCodec()):
+        for piece in pieces:
+            for said in codec.feed(piece):
+                assert isinstance(said, HeardTelegram | ReceiverAnswer)
+        codec.pause()
+    assert not amb._buffer

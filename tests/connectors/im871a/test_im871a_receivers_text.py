@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from connectors.im871a import telegram
 from connectors.im871a.receivers.heard import HeardTelegram
@@ -57,13 +61,13 @@ def test_strength_where_it_is_in_dbm(line: str) -> None:
 
 def test_rtl_wmbus_of_a_heat_cost_allocator_and_of_an_encrypted_one() -> None:
     qundis = only(
-        "C1;1;1;2019-02-09 07:14:18.000;117;102;94740459;0x49449344590474943508780dff5f3500827f0000f10007b06effff5301000"
-        "05f2c620100007f2118010000008000800080008000000000000000000e003f005500d4ff2f046d10086922"
+        "C1;1;1;2019-02-09 07:14:18.000;117;102;94740459;0x49449344590474943508780dff5f3500827f0000f10007b06effff5301"
+        "00005f2c620100007f2118010000008000800080008000000000000000000e003f005500d4ff2f046d10086922"
     )
     assert telegram.read_header(qundis.telegram).id == "94740459"
     kamstrup = only(
-        "C1;1;1;2020-01-23 10:25:13.000;97;148;76348799;0x2A442D2C998734761B168D2091D37CAC21E1D68CDAFFCD3DC452BD802913FF"
-        "7B1706CA9E355D6C2701CC24"
+        "C1;1;1;2020-01-23 10:25:13.000;97;148;76348799;0x2A442D2C998734761B168D2091D37CAC21E1D68CDAFFCD3DC452BD802913"
+        "FF7B1706CA9E355D6C2701CC24"
     )
     assert telegram.read_header(kamstrup.telegram).needs_key
 
@@ -125,3 +129,11 @@ def test_lines_without_anything(line: str) -> None:
 def test_what_is_no_whole_telegram_is_refused(line: str) -> None:
     with pytest.raises(DecodeError):
         telegrams_in(line)
+
+
+@given(st.text() | st.binary().map(lambda data: data.hex()) | st.from_regex(r"[bT]Y?[0-9a-f;1]{0,80}"))
+@settings(deadline=None)
+def test_any_text_gives_telegrams_or_is_refused(text: str) -> None:
+    with contextlib.suppress(DecodeError):
+        for one in telegrams_in(text):
+            assert one.telegram[0] == len(one.telegram) - 1
