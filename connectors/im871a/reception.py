@@ -22,6 +22,8 @@ from wattbus.errors import DecodeError
 
 TELEGRAMS = metrics.counter("im871a_telegrams", "Telegrams that the stick heard, by whose they are.", "of")
 
+UNREADABLE_TAILS = metrics.counter("im871a_unreadable_tails", "Telegrams of ours that end in what makes no sense.")
+
 
 class Reception:
     """Kept over all entries of `run()`; hears while it is `on` a link."""
@@ -125,6 +127,8 @@ class Reception:
                 link.unit(meter.id, up=False, reason=reason)
         else:
             self._trust.opened(meter, header)
+            if decoded.unreadable:
+                UNREADABLE_TAILS.labels(self._name).inc()
             link.unit(meter.id, up=True)
             self._read(link, meter, decoded, heard)
         link.emit(codec.raw_telegram(telegram, heard.rssi_dbm, learnt))

@@ -128,7 +128,8 @@ def _without_fillers(peeled: Layers) -> bytes:
 
 def _telegram(peeled: Layers, meter: Meter | None, content: Content) -> Telegram:
     unread: list[bytes] = []
-    records = tuple(_records(content.coded, unread))
+    coded = list(meter.unfolded(content.coded)) if meter else content.coded
+    records = tuple(_records(coded, unread))
     unreadable = b"".join(unread) + content.unreadable
     fields, counters = _fields(records, meter)
     if meter:

@@ -13,6 +13,7 @@ import pytest
 
 from connectors.im871a import hearing
 from connectors.im871a.receivers.heard import HeardTelegram
+from connectors.im871a.reception import UNREADABLE_TAILS
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
 from connectors.im871a.simulated_stick import SimulatedStick
 from links.serial_pty import PseudoTerminal
@@ -64,6 +65,23 @@ async def test_all_captured_telegrams_come_through_the_line_with_their_values() 
             assert values[f"{captured['id']}__energy_kwh"] == expected["total_energy_consumption_kwh"]
             assert values[f"{captured['id']}__power_w"] == round(1000 * expected["current_power_consumption_kw"], 6)
     assert len(good) > 20
+
+
+async def test_stray_bytes_behind_the_records_are_kept_and_counted() -> None:
+    """A telegram from a public tracker: 123.529 m³, and two bytes too many."""
+    telegram = bytes.fromhex("1a44ae4c4225222068077a55000000041389e20100023b0000de47")
+    before = unreadable_tails()
+    async with listening(IM871A_METERS={"20222542": {}}) as scene:
+        await scene.hears(telegram)
+        assert scene.link.values["20222542__volume_m3"] == 123.529
+        assert scene.link.values["20222542__unreadable"] == "de47"
+        assert scene.link.units == []
+    assert unreadable_tails() == before + 1
+
+
+def unreadable_tails() -> float:
+    [metric] = UNREADABLE_TAILS.collect()
+    return sum(one.value for one in metric.samples if one.name.endswith("_total"))
 
 
 async def test_registers_are_announced_as_counters() -> None:
