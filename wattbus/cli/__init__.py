@@ -16,9 +16,10 @@ from wattbus.cli.raw import add as add_raw
 from wattbus.cli.run import add as add_run
 from wattbus.cli.simulate import add as add_simulate
 from wattbus.cli.up import add as add_up
-from wattbus.errors import ConfigError
+from wattbus.errors import ConfigError, ReadingsLost
 from wattbus.service import journal
 
+READINGS_LOST = 1  # exit code
 WRONG_SETTINGS = 2  # exit code, the same as for a wrong command line
 
 EXAMPLE = """\
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"{level}wattbus: {line}", file=sys.stderr)
         return WRONG_SETTINGS
+    except ReadingsLost as error:
+        logging.getLogger(__name__).error("%s", error)
+        return READINGS_LOST
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `wattbus decode … | head`
