@@ -46,6 +46,10 @@ class LineReceiver:
     async def run(self, link: Link, take: Take) -> NoReturn:
         """Listen. Raises LinkDown."""
 
+        def connected() -> None:
+            if not self._silence.is_silent:  # else it is there and says nothing, as before
+                link.connected()
+
         def take_line(line: bytes) -> None:
             text = line.decode("utf-8", "replace")
             try:
@@ -58,8 +62,8 @@ class LineReceiver:
                 take(telegram)
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._source.run(link, take_line), name="lines with telegrams")
             await self._silence.opened()
+            tasks.create_task(self._source.run(connected, take_line), name="lines with telegrams")
             await self._silence.guard()
 
 

@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 from links.serial_line import open_line
 from links.serial_port import SerialPort
 from links.serial_splitter import Lines
-from wattbus.connector import Link
 from wattbus.errors import LinkDown
 from wattbus.mqtt.client import MqttClient
 from wattbus.settings import BrokerSettings
@@ -34,9 +33,11 @@ FORMS = (
 )
 MOST_CONNECTIONS = 20
 CHUNK_BYTES = 4096
+BROKER_AWAY_S = 10.0  # of a broker: longer, and the link is down
 SCHEMES = {"tcp": None, "tcp-listen": None, "udp-listen": None, "mqtt": 1883, "mqtts": 8883}
 
 TakeLine = Callable[[bytes], None]
+Connected = Callable[[], None]  # the other side is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _with_topic(address: LineAddress) -> LineAddress:
 class LineSource(Protocol):
     """Gives lines for as long as `run` runs. `run` raises LinkDown."""
 
-    async def run(self, link: Link, take: TakeLine) -> NoReturn: ...
+    async def run(self, connected: Connected, take: TakeLine) -> NoReturn: ...
 
 
 class LineOverPort:
@@ -90,9 +91,9 @@ class LineOverPort:
     def __init__(self, port: SerialPort) -> None:
         self._port = port
 
-    async def run(self, link: Link, take: TakeLine) -> NoReturn:
+    async def run(self, connected: Connected, take: TakeLine) -> NoReturn:
         async with open_line(self._port) as line:
-            link.connected()  # receivers need not say anything for hours
+            connected()  # receivers need not say anything for hours
             lines = Lines()
             while True:
                 for text in lines.feed(await line.read()):
@@ -105,7 +106,7 @@ class LinesFromClients:
     def __init__(self, host: str, port: int, started: Callable[[str, int], None] = lambda host, port: None) -> None:
         self._host, self._port, self._started = host, port, started
 
-    async def run(self, link: Link, take: TakeLine) -> NoReturn:
+    async def run(self, connected: Connected, take: TakeLine) -> NoReturn:
         writers: set[asyncio.StreamWriter] = set()
         tasks: set[asyncio.Task[None]] = set()
 
@@ -136,7 +137,7 @@ class LinesFromClients:
             raise LinkDown(f"cannot listen on {self._host}:{self._port}: {error.strerror or error}") from None
         try:
             self._started(*server.sockets[0].getsockname()[:2])
-            link.connected()
+            connected()
             await asyncio.Event().wait()
         finally:
             server.close()
@@ -153,7 +154,7 @@ class LinesFromDatagrams:
     def __init__(self, host: str, port: int, started: Callable[[str, int], None] = lambda host, port: None) -> None:
         self._host, self._port, self._started = host, port, started
 
-    async def run(self, link: Link, take: TakeLine) -> NoReturn:
+    async def run(self, connected: Connected, take: TakeLine) -> NoReturn:
         class Protocol(asyncio.DatagramProtocol):
             def datagram_received(self, data: bytes, addr: object) -> None:
                 for text in data.splitlines():
@@ -167,7 +168,7 @@ class LinesFromDatagrams:
             raise LinkDown(f"cannot listen on {self._host}:{self._port}: {error.strerror or error}") from None
         try:
             self._started(*transport.get_extra_info("sockname")[:2])
-            link.connected()
+            connected()
             await asyncio.Event().wait()
         finally:
             transport.close()
@@ -180,7 +181,7 @@ class LinesFromStandardInput:
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
 
-    async def run(self, link: Link, take: TakeLine) -> NoReturn:
+    async def run(self, connected: Connected, take: TakeLine) -> NoReturn:
         descriptor = sys.stdin.fileno() if self._descriptor is None else self._descriptor
         reader = asyncio.StreamReader()
         # Closing the transport closes what it reads, and run() may be entered again.
@@ -195,7 +196,7 @@ class LinesFromStandardInput:
                 "standard input is a file: telegrams are read from a pipe (cat FILE | wattbus run …)"
             ) from None
         try:
-            link.connected()
+            connected()
             lines = Lines()
             while data := await reader.read(CHUNK_BYTES):
                 for text in lines.feed(data):
@@ -213,12 +214,12 @@ class LinesFromTopic:
     def __init__(self, broker: BrokerSettings, client_id: str, topic: str) -> None:
         self._broker, self._client_id, self._topic = broker, client_id, topic
 
-    async def run(self, link: Link, take: TakeLine) -> NoReturn:
+    async def run(self, connected: Connected, take: TakeLine) -> NoReturn:
         client = MqttClient(self._broker, self._client_id)
         await client.subscribe([self._topic])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(client.run(), name="broker with telegrams")
-            tasks.create_task(self._watch(client, link), name="whether that broker is there")
+            tasks.create_task(self._watch(client, connected), name="whether that broker is there")
             while True:
                 for message in await client.next_deliveries(100):
                     if not message.retain:  # an old telegram is no news
@@ -226,19 +227,16 @@ class LinesFromTopic:
                             take(text)
                     message.acknowledge()
 
-    async def _watch(self, client: MqttClient, link: Link) -> NoReturn:
+    async def _watch(self, client: MqttClient, connected: Connected) -> NoReturn:
         """Raises LinkDown when the broker is away for long."""
+        gone = asyncio.Event()
+        client.on_disconnect(gone.set)
         while True:
             try:
                 async with asyncio.timeout(BROKER_AWAY_S):
                     await client.wait_connected()
             except TimeoutError:
                 raise LinkDown(f"broker {self._broker.mqtt_broker_host}: {client.fault}") from None
-            link.connected()
-            gone = asyncio.Event()
-            client.on_disconnect(gone.set)
-            if client.connected:
-                await gone.wait()
-
-
-BROKER_AWAY_S = 10.0
+            connected()
+            await gone.wait()
+            gone.clear()

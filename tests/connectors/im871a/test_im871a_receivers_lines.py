@@ -124,7 +124,7 @@ async def test_a_port_that_is_taken_is_said() -> None:
         taken.listen()
         source = LinesFromClients("127.0.0.1", taken.getsockname()[1])
         with pytest.raises(LinkDown, match="cannot listen on"):
-            await source.run(RecordingLink(), lambda line: None)
+            await source.run(lambda: None, lambda line: None)
 
 
 async def test_only_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ async def test_standard_input_through_a_pipe_and_its_end() -> None:
     try:
         for _ in range(2):  # run() is entered again
             with pytest.raises(LinkDown, match="standard input has ended"):
-                await LinesFromStandardInput(ours).run(RecordingLink(), lines.append)
+                await LinesFromStandardInput(ours).run(lambda: None, lines.append)
     finally:
         os.close(ours)
     assert lines == [b"one", b"two"]
@@ -174,7 +174,7 @@ async def test_standard_input_through_a_pipe_and_its_end() -> None:
 
 async def test_a_file_as_standard_input_is_said(tmp_path: Any) -> None:
     with (tmp_path / "telegrams").open("w+b") as file, pytest.raises(LinkDown, match="read from a pipe"):
-        await LinesFromStandardInput(file.fileno()).run(RecordingLink(), lambda line: None)
+        await LinesFromStandardInput(file.fileno()).run(lambda: None, lambda line: None)
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
@@ -205,3 +205,15 @@ async def test_a_broker_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) ->
     connector = connector_for(IM871A_RECEIVER="lines", IM871A_LINES_FROM=f"mqtt://127.0.0.1:{port}/wmbus")
     async with entered(connector) as running:
         assert "broker 127.0.0.1" in await running.ended()
+
+
+async def test_a_source_that_is_there_and_says_nothing_is_not_connected_again() -> None:
+    port = free_port()
+    connector = connector_for(
+        IM871A_RECEIVER="lines", IM871A_LINES_FROM=f"tcp-listen://127.0.0.1:{port}", IM871A_SILENT_SECONDS="0.1"
+    )
+    for is_connected in (True, False):
+        link = RecordingLink(connector)
+        async with entered(connector, link) as running:
+            assert "silent" in await running.ended()
+            assert link.is_connected == is_connected
