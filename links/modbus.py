@@ -51,12 +51,13 @@ class ModbusLink:
     One request is under way at a time (V1.0b section 4.4.2 allows servers with a single transaction). All requests
     raise `ModbusError` when the request failed and `ConnectFailed` (a `LinkDown`) when the connection cannot be opened.
 
-    Writes come before the reads that wait (`Turns`). A device that is busy (exception 6, and 5 to a read) is asked again
-    soon, a few times; others have their turn between.
+    Writes come before the reads that wait (`Turns`). A device that is busy (exception 6, and 5 to a read) is asked
+    again soon, a few times; others have their turn between.
 
     After a time-out a late answer must not pass for the next one's. TCP framing has transaction ids for that. RTU
-    framing has none, and with the workaround `transaction_id` they cannot be trusted, so the connection is closed. On TCP framing it is closed once two requests in a row had no
-    answer: a half-open connection heals, and one dead unit behind a gateway does not cut its living neighbours.
+    framing has none, and with the workaround `transaction_id` they cannot be trusted, so the connection is closed. Else
+    it is closed once two requests in a row had no answer: a half-open connection heals, and one dead unit behind a
+    gateway does not cut its living neighbours.
     """
 
     def __init__(self, target: ModbusTarget, clock: Clock = SYSTEM_CLOCK) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from links.modbus_frames import EXCEPTION_NAMES
 from wattbus.errors import LinkDown, WattbusError
 
-
 ACKNOWLEDGE, BUSY = 5, 6
 
 
@@ -57,7 +56,7 @@ class BadAnswer(ModbusError):  # noqa: N818
     refused = True
 
 
-class OddConfirmation(BadAnswer):  # noqa: N818
+class OddConfirmation(BadAnswer):
     """A write was confirmed, and not as it must be: it was executed, or something else was."""
 
 

@@ -12,8 +12,8 @@ from connectors.modbus_tcp.config import WriteCoil, WriteCoils, WriteRegisters, 
 from connectors.modbus_tcp.datapoints import datapoints
 from connectors.modbus_tcp.poller import PollRules, UnitPoller
 from connectors.modbus_tcp.settings import Settings
+from connectors.modbus_tcp.writer import Writer
 from links.modbus import ModbusLink, ModbusTarget
-from links.modbus_errors import ExceptionAnswer, ModbusError
 from links.modbus_ranges import Range, UnitReader
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint, Link, Reading, Scalar
@@ -39,6 +39,7 @@ class ModbusTcp:
         self._writable: dict[str, tuple[str, WriteCoil | WriteCoils | WriteRegisters]] = {
             key(method, entry.unit, entry.address): (method, entry) for method, _, entry in self._config.writes()
         }
+        self._writer = Writer(self._modbus, clock)
         self._pollers: list[UnitPoller] = []
 
     def datapoints(self) -> Iterable[Datapoint]:
@@ -73,13 +74,8 @@ class ModbusTcp:
             raise CommandRejected(f"{key} is not in MODBUS_CONFIG")
         method, entry = self._writable[key]
         words = codec.encode(entry, value, swap_floats=self._settings.modbus_lsrf_word_order)
-        try:
-            async with self._session():
-                await self._modbus.write(method, entry.unit, entry.address, words)
-        except ExceptionAnswer as answer:
-            raise (CommandRejected(answer.reason) if answer.alive else LinkDown(str(answer))) from answer
-        except ModbusError as error:
-            raise LinkDown(str(error)) from error
+        async with self._session():
+            await self._writer.write(method, entry, words)
 
     def _readers(self) -> Iterator[UnitReader]:
         ranges: dict[int, list[Range]] = {}
@@ -119,6 +115,7 @@ def _target(settings: Settings) -> ModbusTarget:
         wait_after_connect_s=settings.modbus_wait_after_connect,
         pause_s=settings.modbus_poll_break,
         tls=_tls(settings) if settings.modbus_tls else None,
+        workarounds=settings.workarounds,
     )
 
 
