@@ -86,7 +86,7 @@ async def command(dead: int) -> None:
         await asyncio.wait([running])
     worst, middle = max(taken), statistics.median(taken)
     print(
-        f"command behind 100 units, {dead} dead: median {middle * 1000:.0f} ms = {middle / ANSWER_S:.1f} requests' time,"
+        f"command behind 100 units, {dead} dead: median {middle * 1000:.0f} ms = {middle / ANSWER_S:.1f} requests',"
         f" longest {worst * 1000:.0f} ms = {worst / ANSWER_S:.1f}"
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from links.modbus import ModbusLink
@@ -186,6 +186,7 @@ class UnitReader:
         self._polls += 1
         attempts = deque(_Attempt(read) for read in self._plan(self.ranges if ranges is None else ranges))
         result = ReadResult()
+        errors: dict[Range, ModbusError] = {}
         unanswered = busy = 0
         while attempts:
             attempt = attempts.popleft()
@@ -201,6 +202,8 @@ class UnitReader:
                 may_search = error.alive or unanswered < _SILENT_SEARCHES
                 halves = self._halves(attempt) if may_search else []
                 attempts.extendleft(reversed(halves))
+                if len(read.ranges) == 1:
+                    errors[read.ranges[0]] = error
                 if not halves:
                     result.failures |= dict.fromkeys(read.ranges, error)
                     self._hopeless |= dict.fromkeys(read.ranges, self._polls + _SEARCH_AFTER)
@@ -217,7 +220,7 @@ class UnitReader:
                     self._hopeless.pop(one, None)
                 self._learn_from(attempt)
                 result.words |= {one: read.part(words, one) for one in read.ranges}
-        return self._summed_up(result)
+        return self._summed_up(result, errors)
 
     def _plan(self, ranges: Sequence[Range]) -> list[Read]:
         for memory in (self._apart, self._split, self._hopeless):
@@ -258,14 +261,14 @@ class UnitReader:
                 self._apart.setdefault(halves[1], until)
             attempt = attempt.parent
 
-    def _summed_up(self, result: ReadResult) -> ReadResult:
+    def _summed_up(self, result: ReadResult, errors: Mapping[Range, ModbusError]) -> ReadResult:
         """A range of which no part could be read failed as a whole."""
         for one in self.ranges:
             if one in result.words or one in result.failures:
                 continue
             parts = [part for part in result.failures if _is_part(part, one)]
             if parts and one not in self._split and not any(_is_part(part, one) for part in result.words):
-                error = result.failures[parts[0]]
+                error = errors.get(one, result.failures[parts[0]])
                 for part in parts:
                     if part not in self.ranges:
                         del result.failures[part]

@@ -34,7 +34,8 @@ class UnitPoller:
     per poll. When a unit answers nothing in `max_retries` attempts its breaker opens: one request per backoff.
 
     A unit that answers and gives no value at all is away, too, with the reason: at once when it never gave one, else
-    after `max_retries` attempts. `gone` is called whenever a unit turns away, and with each further attempt.
+    after `max_retries` attempts. One that never gave a value and does not answer is said to be away at once, too, and its
+    breaker gives it the same time as any other's. `gone` is called whenever a unit turns away, and with each further attempt.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class UnitPoller:
         if result.words:
             self.breaker.succeeded()
             self._in_vain = 0
-            if self.fault or not self._has_given_values:
+            if self.fault or not self._has_given_values:  # or said to be away by the process before
                 self._has_given_values, self.fault = True, ""
                 self._link.unit(self.name, up=True)
             return
@@ -141,6 +142,8 @@ class UnitPoller:
             is_away = not others_work and (not self._has_given_values or self._in_vain >= self._rules.max_retries)
         else:
             is_away = self.breaker.failed() or self.breaker.is_open
+            if not is_away and not self._has_given_values:
+                self._link.unit(self.name, up=False, reason=_reason(result.failures))
         if is_away:
             self._turn_away(_reason(result.failures))
 
