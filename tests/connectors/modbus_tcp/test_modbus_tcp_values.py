@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import connectors.modbus_tcp
 from connectors.modbus_tcp.config import ModbusConfig
 from connectors.modbus_tcp.connector import create
 from links.modbus_server import ModbusServer, NumberBank
@@ -216,3 +220,26 @@ async def test_each_poll_group_has_its_own_interval() -> None:
         await run.link.until(lambda link: sum("50" in raw[HOLDING] for raw in link.raw) == 3)
     counts = [sum(name in raw[HOLDING] for raw in run.link.raw) for name in ("10", "50")]
     assert counts[0] >= 3 * counts[1]
+
+
+def test_the_example_in_the_readme() -> None:
+    text = (Path(connectors.modbus_tcp.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    connector = create(settings_for(json.loads(example)))
+    words = [0] * 28
+    words[0:4] = [2415, 0xFFFF, 4998, 0xFFFE]
+    words[10:13] = [0x0001, 0x0000, 1]
+    words[19], words[23], words[24], words[27] = 0x8000, 0xFFFF, 4, 0b10000001
+    (reading,) = connector.decode({"unit": 1, HOLDING: {"40083": words}})
+    named = {name: value for name, value in reading.values.items() if "__" not in name}
+    assert named == {
+        "power": 241.5,
+        "frequency": 49.98,
+        "energy": 655360,
+        "temperature": None,
+        "state": "mppt",
+        "events": 0b10000001,
+        "ground_fault": True,
+        "dc_over_voltage": False,
+        "over_temperature": True,
+    }
