@@ -34,8 +34,8 @@ class UnitPoller:
     per poll. When a unit answers nothing in `max_retries` attempts its breaker opens: one request per backoff.
 
     A unit that answers and gives no value at all is away, too, with the reason: at once when it never gave one, else
-    after `max_retries` attempts. One that never gave a value and does not answer is said to be away at once; its breaker
-    gives it the same time as any other's. `gone` is called whenever a unit turns away, and with each attempt after.
+    after `max_retries` attempts. One that never gave a value and does not answer is said to be away at once;
+    its breaker gives it the time of any other. `gone` is called whenever a unit turns away, and with each attempt after.
     """
 
     def __init__(

@@ -93,7 +93,7 @@ async def test_probe_says_why_nothing_came(tmp_path: Path) -> None:
     [
         ({"exceptions": {1: 2}}, "illegal data address (2)"),
         ({"exceptions": {1: 6}}, "server device busy (6)"),
-        ({"short": {1}}, "0 bytes of values instead of 2"),
+        ({"short": {1}}, "1 bytes of values instead of 2"),
         ({"garbage": {1}}, "no Modbus/TCP header"),
         ({"ignored": {1}}, "no answer within 1 s"),
     ],
