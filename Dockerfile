@@ -21,7 +21,7 @@ RUN python -m venv --without-pip /venv
 COPY pyproject.toml constraints.txt containers/contents.py ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     python contents.py requirements > shared.txt \
-    && pip install 'setuptools>=77' \
+    && pip install 'setuptools>=77' -c constraints.txt \
     && pip --python /venv/bin/python install -r shared.txt -c constraints.txt
 
 # What only this service needs.
@@ -44,7 +44,11 @@ RUN groupadd --gid 10001 wattbus \
     && useradd --uid 10001 --gid wattbus --no-create-home --home-dir /data --shell /usr/sbin/nologin wattbus \
     && install --directory --owner wattbus --group wattbus /data
 COPY --from=build /venv /venv
-COPY containers/entrypoint.sh containers/healthy.py /usr/local/lib/wattbus/
+COPY containers/entrypoint.sh containers/healthy.py containers/materials.py /usr/local/lib/wattbus/
+
+# The bill of materials, of what is in this image.
+RUN mkdir -p /usr/local/share/wattbus \
+    && /venv/bin/python -I -B /usr/local/lib/wattbus/materials.py "${SERVICE}" > /usr/local/share/wattbus/sbom.cdx.json
 
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     SERVICE=${SERVICE} DATA_DIRECTORY=/data HTTP_PORT=8090

@@ -8,12 +8,14 @@ usage() {
 Usage: ./build_docker_image.sh [OPTION…] [SERVICE…] [-- OPTIONS OF docker build…]
 
 Runs the tests of each SERVICE and of what it shares with others, then builds its image. Without SERVICE: all of them.
+Each image comes with a bill of materials (CycloneDX 1.6, JSON): in it, and as FOLDER/SERVICE.cdx.json.
 
   --tag TAG          tag of the images (default: latest); may be given several times
   --prefix PREFIX    what stands before the service's name: registry.example/wattbus (default: wattbus)
   --platform LIST    for other machines: linux/arm64 (a Raspberry Pi with a 64 bit system); several: separated by commas
   --push             push the images; several platforms at once need it
   --skip-tests       build what nobody has tested
+  --sbom FOLDER      where the bills of materials go (default: build/sbom in this project)
   --list             list the services
 
 From the environment: PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_TRUSTED_HOST (where packages come from), PIP_CONFIG_FILE
@@ -62,7 +64,18 @@ build() {
     docker build "${options[@]}" --build-arg "SERVICE=$service" "${further[@]}" "$root"
 }
 
-tags=() prefix=wattbus platform="" push="" tested=yes wanted=() further=()
+# Out of the image itself: it was made there, of what is there.
+take_bill() {
+    local service=$1 image=$prefix/$1:${tags[0]} container options=()
+    [[ -z $platform || $platform == *,* ]] || options=(--platform "$platform")
+    mkdir -p "$bills"
+    container=$(docker create "${options[@]}" "$image")
+    docker cp --quiet "$container:/usr/local/share/wattbus/sbom.cdx.json" "$bills/$service.cdx.json"
+    docker rm "$container" >/dev/null
+    complain "Its bill of materials: $bills/$service.cdx.json"
+}
+
+tags=() prefix=wattbus platform="" push="" bills=$root/build/sbom tested=yes wanted=() further=()
 while [[ $# -gt 0 ]]; do
     case "$1" in
         --tag) tags+=("${2:?--tag needs a TAG}"); shift ;;
@@ -70,6 +83,7 @@ while [[ $# -gt 0 ]]; do
         --platform) platform=${2:?--platform needs a LIST}; shift ;;
         --push) push=yes ;;
         --skip-tests) tested="" ;;
+        --sbom) bills=${2:?--sbom needs a FOLDER}; shift ;;
         --list) services; exit ;;
         -h | --help) usage; exit ;;
         --) shift; further=("$@"); break ;;
@@ -100,4 +114,5 @@ else
 fi
 for service in "${wanted[@]}"; do
     build "$service"
+    take_bill "$service"
 done

@@ -36,6 +36,7 @@ class Subscription:
         self._something = asyncio.Event()
 
     def tell(self, change: Change) -> None:
+        """Note a change, if it is wanted."""
         if self._wanted(change):
             self._pending[change] = None
             self._something.set()
@@ -54,6 +55,7 @@ class Subscription:
 
 
 def everything(_: Change) -> bool:
+    """The wish to hear of every change."""
     return True
 
 
@@ -64,6 +66,7 @@ class Changes:
         self._subscriptions: set[Subscription] = set()
 
     def tell(self, kind: ChangeKind, subject: str = "") -> None:
+        """Something is new: whoever listens hears of it when they ask next."""
         change = Change(kind, subject)
         for subscription in self._subscriptions:
             subscription.tell(change)
@@ -80,4 +83,5 @@ class Changes:
 
     @property
     def listeners(self) -> int:
+        """How many listen now."""
         return len(self._subscriptions)

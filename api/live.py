@@ -44,10 +44,12 @@ class LiveConnector:
 
     @property
     def status(self) -> StatusMessage | None:
+        """The last status, None when there is none."""
         return self.life.status
 
     @property
     def heartbeat(self) -> Heartbeat | None:
+        """The last heartbeat, None when none was heard."""
         return self.life.heartbeat
 
     @property
@@ -65,13 +67,16 @@ class Addressed(Protocol):
     """A datapoint, as far as its state needs it."""
 
     @property
-    def connector(self) -> str: ...
+    def connector(self) -> str:
+        """Whose it is."""
 
     @property
-    def type(self) -> DatapointType: ...
+    def type(self) -> DatapointType:
+        """Sensor or actuator."""
 
     @property
-    def topic(self) -> str | None: ...
+    def topic(self) -> str | None:
+        """Its value topic, None when it is not known."""
 
 
 @dataclass(slots=True)

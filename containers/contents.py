@@ -72,8 +72,9 @@ def copy(source: Path, target: Path, service: str) -> None:
         place = target / folder.relative_to(source)
         shutil.copytree(folder, place, ignore=NOT_FOR_IMAGES)
         if folder.parent != source:
-            shutil.copy(folder.parent / "__init__.py", place.parent)
-    for name in ("pyproject.toml", "README.md"):
+            for name in ("__init__.py", "py.typed"):
+                shutil.copy(folder.parent / name, place.parent)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(source / name, target)
 
 

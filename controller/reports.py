@@ -25,10 +25,12 @@ REFRESH_S = 3600.0  # the next 24 hours move on
 
 
 def preview_topic(service: str, actuator: str) -> str:
+    """Where the preview of an actuator stands."""
     return f"{service}/preview/{actuator}"
 
 
 def decisions_topic(service: str) -> str:
+    """Where every command that was sent is reported."""
     return f"{service}/decisions"
 
 
@@ -127,6 +129,7 @@ class Previews:
         self._news.set()
 
     async def run(self) -> None:
+        """Publish what is new, for ever."""
         while True:
             await self._bus.wait_connected()
             self._news.clear()

@@ -79,7 +79,6 @@ class Controller:
         dry = ".dry-run" if settings.controller_dry_run else ""  # what was not sent must not count as sent later
         file = settings.data_directory / "controller" / f"{settings.name}{dry}.json"
         self._memory = StateFile(file, settings.mqtt_topic_controlled_datapoints, clock, self._note_memory)
-        self._saved_at = float("-inf")
         self._held: deque[IncomingMessage] = deque()
         self._taken: list[IncomingMessage] = []
         self._bad: Counter[str] = Counter()
@@ -104,6 +103,7 @@ class Controller:
             "subscriptions": self._subscriptions.run,
             "decisions": self._decide,
             "previews": self._previews.run,
+            "state file": self._keep_saved,
         }
         if self._claims is not None:
             work["claims"] = self._claims.run
@@ -113,7 +113,7 @@ class Controller:
                     tasks.create_task(supervise(name, coroutine, clock=self._clock), name=f"{self.name} {name}")
         finally:
             if self._bus.counters.connects:  # else another process has our name, and keeps the file
-                self._save()
+                self._memory.save_at_the_end(self.control, self._told, self._directory)
 
     async def _connected(self) -> None:
         self._subscriptions.connected()
@@ -159,9 +159,15 @@ class Controller:
         detail = "; ".join(filter(None, (waiting, self._rival_fault, self._memory_fault)))
         self._status_publisher.set("degraded" if detail else "online", detail)
 
-    def _save(self) -> None:
-        self._saved_at = self._clock.monotonic()
-        self._memory.save(self.control, self._told, self._directory)
+    async def _save(self) -> None:
+        await self._memory.save(self.control, self._told, self._directory)
+
+    async def _keep_saved(self) -> None:
+        """What is to be remembered gets into the file soon, and the decisions do not wait for the disk."""
+        while True:
+            await self._clock.sleep(SAVE_AT_MOST_EVERY_S)
+            if self.control.dirty:
+                await self._save()
 
     # -- the bus speaks ---------------------------------------------------------------------------------------------
 
@@ -178,7 +184,7 @@ class Controller:
                 self._taken.append(delivery)
                 self._take(delivery)
             if self.control.items_dirty:
-                self._save()
+                await self._save()
             for delivery in self._taken:
                 delivery.acknowledge()
             self._taken.clear()
@@ -225,17 +231,7 @@ class Controller:
                 async with asyncio.TaskGroup() as tasks:
                     for actuator, order in orders:
                         tasks.create_task(self._send(actuator, order), name=f"{self.name} command")
-            await wake_or_pause(self._clock, self._wake, min(self.control.pause_s(), self._save_when_due()))
-
-    def _save_when_due(self) -> float:
-        """Save, unless it was done just now; seconds until it has to be done."""
-        if not self.control.dirty:
-            return float("inf")
-        left_s = self._saved_at + SAVE_AT_MOST_EVERY_S - self._clock.monotonic()
-        if left_s <= 0:
-            self._save()
-            return SAVE_AT_MOST_EVERY_S if self.control.dirty else float("inf")
-        return left_s
+            await wake_or_pause(self._clock, self._wake, self.control.pause_s())
 
     async def _send(self, actuator: Actuator, order: Order) -> None:
         now_ms, command_id = self._clock.now_ms(), secrets.token_hex(8)

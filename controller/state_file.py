@@ -6,8 +6,11 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from orjson import Fragment
 
 from controller.actuator import Actuator
 from controller.control import Control
@@ -19,6 +22,7 @@ from controller.timeline import Timeline
 from wattbus.clock import Clock
 from wattbus.jsontext import JsonValue, dumps, loads
 from wattbus.mqtt.messages import BadMessage, Message, ScheduleMessage, SetpointItem, SetpointMessage, parse
+from wattbus.service.disk import on_disk
 
 log = logging.getLogger(__name__)
 
@@ -37,28 +41,42 @@ class StateFile:
         self._topic = topic
         self._clock = clock
         self._fault = fault
-        self._writable = True
-        self._contents: dict[tuple[str, str], tuple[Message, JsonValue]] = {}
+        self._contents: dict[tuple[str, str], tuple[Message, Fragment]] = {}
 
     # -- saving -----------------------------------------------------------------------------------------------------
 
-    def save(self, control: Control, told: list[Pair], directory: PairDirectory) -> None:
-        """Replace the file. A disk that cannot take it is told once and tried again at the next save."""
+    async def save(self, control: Control, told: list[Pair], directory: PairDirectory) -> None:
+        """Replace the file, beside the loop. What a disk cannot take is tried again at the next save."""
         control.dirty = control.items_dirty = False
-        content = self._content(control, told, directory)
+        content = self._encoded(control, told, directory)
         try:
-            self._replace(dumps(content))
+            await on_disk(partial(self._replace, content))
         except OSError as error:
-            control.dirty = True
-            if self._writable:
-                log.error("%s cannot be written, a restart would forget: %s", self._file, error.strerror or error)
-            self._writable = False
-            self._fault(f"{self._file} cannot be written")
+            self._failed(control, error)
         else:
-            self._writable = True
             self._fault("")
 
-    def _content(self, control: Control, told: list[Pair], directory: PairDirectory) -> JsonValue:
+    def save_at_the_end(self, control: Control, told: list[Pair], directory: PairDirectory) -> None:
+        """As `save`, at once: nothing comes after it."""
+        try:
+            self._replace(self._encoded(control, told, directory))
+        except OSError as error:
+            self._failed(control, error)
+
+    def _failed(self, control: Control, error: OSError) -> None:
+        control.dirty = True
+        self._fault(f"{self._file} cannot be written, a restart would forget: {error.strerror or error}")
+
+    def _encoded(self, control: Control, told: list[Pair], directory: PairDirectory) -> bytes:
+        try:
+            return dumps(self._content(control, told, directory))
+        except TypeError:  # an integer beyond 64 bit: plans cannot go along as they were prepared
+            self._contents.clear()
+            return dumps(self._content(control, told, directory, prepared=False))
+
+    def _content(
+        self, control: Control, told: list[Pair], directory: PairDirectory, prepared: bool = True
+    ) -> JsonValue:
         connectors, sensors = control.surroundings.connectors.items(), control.surroundings.sensors.items()
         return {
             "version": VERSION,
@@ -71,28 +89,30 @@ class StateFile:
                 if known.state is not None
             },
             "sensors": {topic: {**dataclasses.asdict(heard.state), "at_ms": heard.at_ms} for topic, heard in sensors},
-            "actuators": {name: self._as_json(actuator) for name, actuator in control.actuators.items()},
+            "actuators": {name: self._as_json(actuator, prepared) for name, actuator in control.actuators.items()},
         }
 
-    def _as_json(self, actuator: Actuator) -> JsonValue:
+    def _as_json(self, actuator: Actuator, prepared: bool) -> JsonValue:
         name = actuator.pair.actuator
         return {
-            "setpoint": self._items((name, "setpoint"), actuator.setpoint_message),
-            "schedule": self._items((name, "schedule"), actuator.schedule_message),
+            "setpoint": self._items((name, "setpoint"), actuator.setpoint_message, prepared),
+            "schedule": self._items((name, "schedule"), actuator.schedule_message, prepared),
             "outside_of": _content(actuator.outside_of),
             "sent": dataclasses.asdict(actuator.sent) if actuator.sent else None,
             "resend_due": actuator.resend_due,
             "answers": actuator.answers,
         }
 
-    def _items(self, place: tuple[str, str], message: Message | None) -> JsonValue:
+    def _items(self, place: tuple[str, str], message: Message | None, prepared: bool) -> JsonValue:
         """Prepared once per message: a schedule may have a thousand items, and outcomes come all the time."""
         if message is None:
             self._contents.pop(place, None)
             return None
+        if not prepared:
+            return _content(message)
         known = self._contents.get(place)
         if known is None or known[0] is not message:
-            known = self._contents[place] = (message, _content(message))
+            known = self._contents[place] = (message, Fragment(dumps(_content(message))))
         return known[1]
 
     def forget(self, name: str) -> None:

@@ -39,18 +39,22 @@ class PairSubscriptions:
         self._news = asyncio.Event()
 
     def pairs_changed(self, new: Iterable[Actuator]) -> None:
+        """Other pairs are controlled: `new` ones need the retained messages of their topics."""
         for actuator in new:
             pair = actuator.pair
             self._again |= {pair.sensor, pair.setpoint, pair.schedule, topics.status(pair.actuator_connector)}
         self._news.set()
 
     def connected(self) -> None:
+        """There is a connection: subscribe to what is needed."""
         self._news.set()
 
     def disconnected(self) -> None:
+        """The connection is gone: nothing is decided before the retained messages are in again."""
         self._control.wait_for_retained()
 
     async def run(self) -> None:
+        """Follow what is needed, for ever."""
         while True:
             await self._news.wait()
             await self._bus.wait_connected()

@@ -6,17 +6,19 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from history.receipts import LARGEST_SEQUENCE, Arrived
 from wattbus.connector import DatapointType
-from wattbus.jsontext import loads
+from wattbus.jsontext import dumps, loads
 from wattbus.mqtt.messages import (
     BadMessage,
     Command,
     DatapointDescription,
     DatapointMap,
+    Message,
+    Quality,
     ResultMessage,
     ScheduleMessage,
     SetpointMessage,
@@ -26,9 +28,13 @@ from wattbus.mqtt.messages import (
     is_text,
     parse,
 )
-from wattbus.storage import Announcement, Batch, Outcome, Plan, ReadingValues, TopicValue
+from wattbus.storage import Announcement, Batch, Outcome, Plan, PlanKind, ReadingValues, TopicValue
 
+LARGEST_TIMESTAMP = 2**53  # ms, of a message
 LONGEST_INTEGER = 4000  # digits
+IN_DOUBT: Quality = "implausible"
+M = TypeVar("M", bound=Message)
+
 _SESSION = re.compile(r"[0-9a-f]{16}")
 
 
@@ -38,12 +44,14 @@ class Records:
 
     batch: Batch = field(default_factory=Batch)
     arrived: list[Arrived] = field(default_factory=list)
+    restamped: list[tuple[Arrived, ReadingValues]] = field(default_factory=list)
 
 
 class MessageReader:
-    """Reads messages into records. `bad` is told the kind and the fault of those that make no sense.
+    """Reads messages into records. `bad` hears the kind and the fault of those that make no sense.
 
-    `foreign` is told of connectors that are not to be recorded: an old subscription brings them.
+    `foreign` hears of connectors that are not to be recorded: an old subscription brings them. `is_beyond` says of a
+    connector's timestamp whether it lies too far in the future: then the time of arrival takes its place.
     """
 
     def __init__(
@@ -52,11 +60,13 @@ class MessageReader:
         bad: Callable[[str, str], None],
         now_ms: Callable[[], int],
         foreign: Callable[[str], None] = lambda _: None,
+        is_beyond: Callable[[str, int], bool] = lambda _, __: False,
     ) -> None:
         self._connectors = frozenset(connectors)
         self._bad = bad
         self._now_ms = now_ms
         self._foreign = foreign
+        self._is_beyond = is_beyond
         self._describing: set[str] = set()  # connectors that say themselves what their topics mean
         self._kinds: dict[str, Callable[[Records, str, str, bytes, bool], None]] = {
             "values": self._reading,
@@ -87,13 +97,46 @@ class MessageReader:
 
     def _reading(self, records: Records, connector: str, topic: str, payload: bytes, retained: bool) -> None:
         try:
-            message = parse(ValuesMessage, payload)
+            message = _parse_timed(ValuesMessage, payload)
         except BadMessage:
-            _salvage(records, connector, payload)
+            self._salvage(records, connector, payload)
             raise
-        records.arrived.append(Arrived(connector, message.session, message.sequence, tuple(message.dropped)))
+        arrived = Arrived(connector, message.session, message.sequence, tuple(message.dropped))
+        records.arrived.append(arrived)
         if message.values:
-            records.batch.values.append(ReadingValues(connector, message.timestamp, message.values, message.quality))
+            reading = ReadingValues(connector, message.timestamp, message.values, message.quality)
+            self._add(records, reading, arrived)
+
+    def _add(self, records: Records, reading: ReadingValues, arrived: Arrived) -> None:
+        """With the time of its arrival when its own cannot be right."""
+        if self._is_beyond(reading.connector, reading.timestamp_ms):
+            quality = {**dict.fromkeys(reading.values, IN_DOUBT), **reading.quality}
+            reading = replace(reading, timestamp_ms=self._now_ms(), quality=quality)
+            records.restamped.append((arrived, reading))
+        records.batch.values.append(reading)
+
+    def _salvage(self, records: Records, connector: str, payload: bytes) -> None:
+        """Of a reading with a fault keep what is sound, and its number: its sender would repeat it for ever."""
+        try:
+            message = json.loads(payload, parse_int=_int)  # reads on where ours stops: NaN, half surrogate pairs
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(message, dict):
+            return
+        session, sequence = message.get("session"), message.get("sequence")
+        if not isinstance(session, str) or not _SESSION.fullmatch(session):
+            return
+        if type(sequence) is not int or not 0 <= sequence <= LARGEST_SEQUENCE:
+            return
+        values, timestamp = message.get("values"), message.get("timestamp")
+        sound, at = {}, 0
+        if isinstance(values, dict) and type(timestamp) is int and timestamp >= -LARGEST_TIMESTAMP:
+            at = min(timestamp, LARGEST_TIMESTAMP)
+            sound = {key: value for key, value in values.items() if is_scalar(value) and is_text(key)}
+        arrived = Arrived(connector, session, sequence, lost=not sound)
+        records.arrived.append(arrived)
+        if sound:
+            self._add(records, ReadingValues(connector, at, sound), arrived)
 
     # -- value topics -----------------------------------------------------------------------------------------------
 
@@ -101,7 +144,7 @@ class MessageReader:
         if b'"sequence"' in payload and _came_as_a_reading(payload):
             return
         try:
-            message = parse(ValueMessage, payload)
+            message = _parse_timed(ValueMessage, payload)
             timestamp, quality = message.timestamp, message.quality
             value = message.value
         except BadMessage:
@@ -109,15 +152,19 @@ class MessageReader:
             if command.timestamp is not None or retained:
                 raise
             timestamp, quality, value = self._now_ms(), None, command.value
+        if self._is_beyond(connector, timestamp):
+            if retained:
+                return  # nobody knows when it was sent; each connect would make another row of it
+            timestamp, quality = self._now_ms(), quality or IN_DOUBT
         records.batch.values.append(TopicValue(connector, topic, timestamp, value, quality))
 
     def _result(self, records: Records, connector: str, topic: str, payload: bytes, retained: bool) -> None:
-        message = parse(ResultMessage, payload)
+        message = _parse_timed(ResultMessage, payload)
         records.batch.outcomes.append(
             Outcome(
                 connector,
                 _value_topic(topic),
-                message.timestamp,
+                self._now_ms() if self._is_beyond(connector, message.timestamp) else message.timestamp,
                 message.outcome,
                 message.value,
                 message.detail,
@@ -127,14 +174,20 @@ class MessageReader:
         )
 
     def _setpoint(self, records: Records, connector: str, topic: str, payload: bytes, retained: bool) -> None:
-        message = parse(SetpointMessage, payload)
+        message = _parse_timed(SetpointMessage, payload)
         items = loads(payload)["setpoint"]  # as given, with fields that we do not know
-        records.batch.plans.append(Plan("setpoint", connector, _value_topic(topic), message.timestamp, items))
+        self._plan(records, "setpoint", topic, message.timestamp, items)
 
     def _schedule(self, records: Records, connector: str, topic: str, payload: bytes, retained: bool) -> None:
-        message = parse(ScheduleMessage, payload)
+        message = _parse_timed(ScheduleMessage, payload)
         items = loads(payload)["schedule"]
-        records.batch.plans.append(Plan("schedule", connector, _value_topic(topic), message.timestamp, items))
+        self._plan(records, "schedule", topic, message.timestamp, items)
+
+    def _plan(self, records: Records, kind: PlanKind, topic: str, timestamp_ms: int, items: Any) -> None:
+        connector = topic.partition("/")[0]
+        beyond = self._is_beyond(connector, timestamp_ms)
+        at = self._now_ms() if beyond else timestamp_ms
+        records.batch.plans.append(Plan(kind, connector, _value_topic(topic), at, items, is_restamped=beyond))
 
     # -- what topics stand for --------------------------------------------------------------------------------------
 
@@ -182,32 +235,26 @@ def _came_as_a_reading(payload: bytes) -> bool:
     return isinstance(message, dict) and type(message.get("sequence")) is int
 
 
+def _parse_timed(model: type[M], payload: bytes) -> M:
+    """As `parse`; a time beyond all bounds (in nanoseconds, say) is taken for the latest that there is."""
+    try:
+        return parse(model, payload)
+    except BadMessage:
+        try:
+            message = loads(payload)
+        except ValueError:
+            message = None
+        timestamp = message.get("timestamp") if isinstance(message, dict) else None
+        if type(timestamp) is not int or timestamp <= LARGEST_TIMESTAMP:
+            raise
+        return parse(model, dumps({**message, "timestamp": LARGEST_TIMESTAMP}))
+
+
 def _json(payload: bytes) -> Any:
     try:
         return loads(payload)
     except ValueError as error:
         raise BadMessage(str(error)) from None
-
-
-def _salvage(records: Records, connector: str, payload: bytes) -> None:
-    """Of a reading with a fault keep what is sound, and its number: its sender would repeat it for ever."""
-    try:
-        message = json.loads(payload, parse_int=_int)  # reads on where ours stops: NaN, half surrogate pairs
-    except (ValueError, RecursionError):
-        return
-    if not isinstance(message, dict):
-        return
-    session, sequence = message.get("session"), message.get("sequence")
-    if not isinstance(session, str) or not _SESSION.fullmatch(session):
-        return
-    if type(sequence) is not int or not 0 <= sequence <= LARGEST_SEQUENCE:
-        return
-    values, timestamp = message.get("values"), message.get("timestamp")
-    sound = {}
-    if isinstance(values, dict) and type(timestamp) is int and abs(timestamp) <= LARGEST_SEQUENCE:
-        sound = {key: value for key, value in values.items() if is_scalar(value) and is_text(key)}
-        records.batch.values.append(ReadingValues(connector, timestamp, sound))
-    records.arrived.append(Arrived(connector, session, sequence, lost=not sound))
 
 
 def _int(digits: str) -> float:

@@ -33,6 +33,7 @@ class Arrived:
 
     @property
     def key(self) -> Key:
+        """Connector and session."""
         return self.connector, self.session
 
 
@@ -50,6 +51,7 @@ class Session:
 
     @classmethod
     def of(cls, state: SessionState) -> Session:
+        """A session as the database remembers it."""
         session = cls(state.connector, state.session, state.first_seen_ms)
         session.upto = state.upto
         session.missing = RangeSet(state.missing)
@@ -58,6 +60,7 @@ class Session:
         return session
 
     def state(self) -> SessionState:
+        """What the database is to remember."""
         return SessionState(
             self.connector,
             self.session,
@@ -69,6 +72,7 @@ class Session:
         )
 
     def receipt(self) -> Receipt:
+        """What the connector is to hear."""
         return Receipt(session=self.session, upto=self.upto, missing=self.missing.ranges())
 
     def note(self, arrived: Arrived, now_ms: int) -> None:
@@ -83,6 +87,10 @@ class Session:
             self._cover(arrived.sequence, arrived.sequence)
             self.dropped.remove(arrived.sequence)
         self._keep_short()
+
+    def has(self, sequence: int) -> bool:
+        """Whether this reading is stored."""
+        return 1 <= sequence <= self.upto and sequence not in self.missing and sequence not in self.dropped
 
     def _drop(self, first: int, last: int) -> None:
         """Only what is not there can be lost: a report of more must not hide that the rest is stored."""
@@ -136,6 +144,11 @@ class SessionTracker:
         while len(self._sessions) > MOST_SESSIONS + len(touched):
             self._sessions.popitem(last=False)
         return [session.state() for session in touched.values()]
+
+    def has(self, arrived: Arrived) -> bool:
+        """Whether the reading of this message is stored, as far as its session is known here."""
+        session = self._sessions.get(arrived.key)
+        return session is not None and session.has(arrived.sequence)
 
     def forget(self, keys: Collection[Key]) -> None:
         """What was noted of these was not written: look it up again."""

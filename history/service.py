@@ -21,6 +21,7 @@ from wattbus.mqtt.packets import IncomingMessage
 from wattbus.recording.batches import BatchConsumer
 from wattbus.recording.database_session import Database
 from wattbus.recording.retention_job import Retaining, Subject
+from wattbus.service.future_times import FutureTimes
 from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.storage import Batch, BatchRefused, DatabaseAway, Retention, Store, Written, check_url, open_store
@@ -60,7 +61,8 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     bus.watch(topics.ALL_STATUSES, Neighbours(status_publisher, settings.history_connectors).take, qos=0)
     database = Database(settings.url, status_publisher, open_store, clock=clock)
     publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
-    recorder = HistoryRecorder(settings, bus, database, publisher, leaving, clock)
+    future = FutureTimes(status_publisher, settings.future_limit_seconds, clock)
+    recorder = HistoryRecorder(settings, bus, database, publisher, leaving, future, clock)
     retention = Retention(settings.history_retention_days or None, settings.history_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
     try:
@@ -86,6 +88,7 @@ class HistoryRecorder:
         database: Database[Store],
         publisher: ReceiptPublisher,
         leaving: HistorySubscriptions,
+        future: FutureTimes,
         clock: Clock,
     ) -> None:
         self._service = settings.name
@@ -94,7 +97,9 @@ class HistoryRecorder:
         self._publisher = publisher
         self._clock = clock
         self._leaving = leaving
-        self._reader = MessageReader(settings.history_connectors, self._note_bad, clock.now_ms, leaving.came_from)
+        self._reader = MessageReader(
+            settings.history_connectors, self._note_bad, clock.now_ms, leaving.came_from, future.is_beyond
+        )
         self._ledger = SessionTracker()
         self._bad: Counter[str] = Counter()
         self._consumer = BatchConsumer(
@@ -126,12 +131,25 @@ class HistoryRecorder:
         unknown = self._ledger.unknown(arrived.key for arrived in records.arrived)
         if unknown:
             self._ledger.learn(await self._database.until_done(lambda store: store.sessions(unknown)))
+        self._leave_out_repeated(records)
         await self._note_and_write(records, deliveries)
         for delivery in deliveries:
             delivery.acknowledge()
         self._publisher.committed(records.batch.sessions)
         self._note_lag(records.batch)
         await self._tidy()
+
+    def _leave_out_repeated(self, records: Records) -> None:
+        """What got the time of its arrival has another one each time it comes: its number tells that it was there."""
+        numbers: set[tuple[str, str, int]] = set()
+        repeated: set[int] = set()
+        for arrived, reading in records.restamped:
+            number = (*arrived.key, arrived.sequence)
+            if number in numbers or self._ledger.has(arrived):
+                repeated.add(id(reading))
+            numbers.add(number)
+        if repeated:
+            records.batch.values = [record for record in records.batch.values if id(record) not in repeated]
 
     async def _note_and_write(self, records: Records, deliveries: list[IncomingMessage]) -> None:
         records.batch.sessions = self._ledger.note(records.arrived, self._clock.now_ms())

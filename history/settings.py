@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from wattbus.settings import ServiceSettings, TopicLevel
+from wattbus.settings import FutureLimit, ServiceSettings, TopicLevel
 
 
-class Settings(ServiceSettings):
+class Settings(ServiceSettings, FutureLimit):
     """What history can be told."""
 
     service_name: TopicLevel = Field(

@@ -81,7 +81,7 @@ class ModbusConnection(asyncio.Protocol):
         try:
             self._transport.write(transaction.adu)
             async with asyncio.timeout(self._timeout_s):
-                given = await answer
+                given: bytes = await answer
         except TimeoutError:
             raise self._timed_out(what, transaction) from None
         except ModbusError as error:

@@ -16,19 +16,23 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that only ever rise."""
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds (0: let others have a turn)."""
 
 
 class SystemClock:
     """The machine's own time."""
 
     def now_ms(self) -> int:
+        """As `Clock.now_ms`, of the machine."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
+        """As `Clock.monotonic`, of the machine."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        """As `Clock.sleep`, in the machine's time."""
         await asyncio.sleep(seconds)
 
 

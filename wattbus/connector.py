@@ -63,12 +63,14 @@ class Reading:
     """What one raw message says.
 
     `values` is a nested mapping; the runtime flattens it with `__`, list elements by index. `timestamp_ms` is the
-    device's own time where it gives one, else None: the time of reception. `device` as in `Datapoint`.
+    device's own time where it gives one, else None: the time of reception. `device` as in `Datapoint`. `is_unverified`:
+    nothing but its form speaks for it (a checksum that nobody can verify); the quality of its values says so.
     """
 
     values: Values
     timestamp_ms: int | None = None
     device: str = ""
+    is_unverified: bool = False
 
 
 class LinkState(StrEnum):

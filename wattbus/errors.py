@@ -57,6 +57,10 @@ class StopAsked(WattbusError):  # noqa: N818
     """Somebody who may asked this service to end: it does, cleanly, and is not started again by us."""
 
 
+class ReadingsLost(WattbusError):  # noqa: N818
+    """A connector had to end with readings that neither its disk nor history has; it says which."""
+
+
 def causes(error: BaseException) -> list[BaseException]:
     """The leaves of a (nested) exception group, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
@@ -67,7 +71,7 @@ def causes(error: BaseException) -> list[BaseException]:
 def reason_to_end(error: BaseException) -> WattbusError | None:
     """What in an error ends a service for good, wrong settings before anything else; None when nothing does."""
     leaves = causes(error)
-    for kind in (ConfigError, StopAsked):
+    for kind in (ConfigError, ReadingsLost, StopAsked):
         for leaf in leaves:
             if isinstance(leaf, kind):
                 return leaf

@@ -17,10 +17,12 @@ def counter(name: str, text: str, *labels: str) -> Counter:
 
 
 def gauge(name: str, text: str, *labels: str) -> Gauge:
+    """A number that rises and falls; `name` without `wattbus_`."""
     return Gauge(f"wattbus_{name}", text, ("service", *labels), registry=REGISTRY)
 
 
 def histogram(name: str, text: str, *labels: str) -> Histogram:
+    """A distribution, in seconds or what its name says; `name` without `wattbus_`."""
     return Histogram(f"wattbus_{name}", text, ("service", *labels), registry=REGISTRY)
 
 

@@ -27,6 +27,7 @@ class Backoff:
         return pause * (0.5 + self.random.random() / 2)
 
     def reset(self) -> None:
+        """It has worked: the next pause is a short one again."""
         self.failures = 0
 
 
@@ -78,12 +79,15 @@ class FreshnessWatchdog:
         self._last_fed = clock.monotonic()
 
     def fed(self) -> None:
+        """Note a sign of life now."""
         self._last_fed = self._clock.monotonic()
 
     @property
     def silence_s(self) -> float:
+        """Seconds since the last sign of life."""
         return self._clock.monotonic() - self._last_fed
 
     @property
     def is_silent(self) -> bool:
+        """Whether the silence is longer than its limit."""
         return self.limit_s is not None and self.silence_s > self.limit_s

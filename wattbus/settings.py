@@ -47,6 +47,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given counts: `load` reads environment and files itself."""
         return (init_settings,)
 
 
@@ -104,10 +105,22 @@ class ServiceSettings(BrokerSettings):
 
     @property
     def level(self) -> str:
+        """The log level by Python's name for it."""
         return "DEBUG" if self.debug else self.loglevel
 
 
-class ConnectorSettings(ServiceSettings):
+class FutureLimit(Settings):
+    """How wrong a clock may be: the same for connectors and histories."""
+
+    future_limit_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="A timestamp further in the future than this (s) is not believed: its values get the time of their "
+        "arrival and are marked `implausible`.",
+    )
+
+
+class ConnectorSettings(ServiceSettings, FutureLimit):
     """What every connector can be told."""
 
     connector_name: TopicLevel = Field(
@@ -131,6 +144,17 @@ class ConnectorSettings(ServiceSettings):
         description="Bound of the outbox on disk (bytes), in which readings wait for history's receipt; beyond it the "
         "oldest go first, counted.",
     )
+    outbox_write_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="Readings that have waited so long (s) are written to the outbox's files: as much may be lost when "
+        "the process is killed. On an SD card 10 spares it.",
+    )
+    outbox_stop_seconds: float = Field(
+        5.0,
+        ge=0,
+        description="How long (s) a stop waits for history's receipts when the disk does not take what waits.",
+    )
     command_max_age_seconds: float = Field(
         300.0, gt=0, description="Commands that waited longer than this at the broker (s) end as `expired`."
     )
@@ -149,6 +173,7 @@ class ConnectorSettings(ServiceSettings):
 
     @property
     def name(self) -> str:
+        """The connector's name, which is its service's."""
         return self.connector_name
 
 

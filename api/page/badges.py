@@ -18,6 +18,7 @@ QUALITIES: dict[str, tuple[Kind, str]] = {
     "good": ("good", "Good"),
     "stale": ("warn", "Stale"),
     "implausible": ("bad", "Implausible"),
+    "unverified": ("warn", "Unverified"),
     "offline": ("bad", "Device offline"),
 }
 

@@ -16,11 +16,14 @@ from typing import Literal
 
 from Crypto.Cipher import AES
 
-from connectors.dsmr_p1.crc import crc16
+from connectors.dsmr_p1.crc import right_crc
 
 TAG, TITLE_BYTES, COUNTER_BYTES, MAC_BYTES = 0xDB, 8, 4, 12
 AUTHENTICATED_AND_ENCRYPTED, ENCRYPTED = 0x30, 0x20
 LONGEST_FRAME = 8192  # bytes; a telegram has a tenth of it
+
+ENCODING = "latin-1"  # as in `framing.py`
+DLMS_NOTIFICATIONS = (0x0F, 0xC2)  # data-notification, event-notification-request [IEC 62056-5-3]
 
 Fault = Literal["frame", "no key", "encryption key", "authentication key", "text"]
 
@@ -112,7 +115,7 @@ def encrypt_frame(text: str, keys: Keys, system_title: bytes, invocation_counter
     """The frame that a meter with these keys sends."""
     control = AUTHENTICATED_AND_ENCRYPTED
     frame = EncryptedFrame(system_title, control, invocation_counter, b"", b"")
-    ciphertext, mac = _cipher(frame, keys).encrypt_and_digest(text.encode("ascii"))
+    ciphertext, mac = _cipher(frame, keys).encrypt_and_digest(text.encode(ENCODING))
     content = b"".join((bytes((control,)), invocation_counter.to_bytes(COUNTER_BYTES, "big"), ciphertext, mac))
     return b"".join((bytes((TAG, TITLE_BYTES)), system_title, b"\x82", len(content).to_bytes(2, "big"), content))
 
@@ -130,13 +133,14 @@ def _is_telegram(data: bytes) -> bool:
     if not data.startswith(b"/") or not end:
         return False
     try:
-        return int(printed.strip(b"\r\n\x00"), 16) == crc16(body + end)
+        return bool(right_crc(body + end, int(printed.strip(b"\r\n\x00"), 16)))
     except ValueError:
         return False
 
 
 def _as_text(data: bytes) -> str:
-    try:
-        return data.decode("ascii")
-    except UnicodeDecodeError:
-        raise CannotOpen("text", "what was encrypted is no telegram") from None
+    if data.lstrip(b"\r\n\0")[:1] == b"/":
+        return data.decode(ENCODING)
+    is_binary = bool(data) and data[0] in DLMS_NOTIFICATIONS
+    what = "a binary DLMS message" if is_binary else f"no telegram: it begins with {data[:4].hex()}"
+    raise CannotOpen("text", f"the keys are right, and what they open is {what}; this connector reads telegrams (text)")

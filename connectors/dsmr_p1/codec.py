@@ -1,8 +1,9 @@
 """Telegrams to readings. Pure, given the settings.
 
 A telegram is text: `/` and the meter's identification, an empty line, lines of an OBIS code with its values, and `!`
-with a CRC from DSMR 4 on. A raw message is `{"telegram": text, "received": ms}`, also with `"times": {code: ms}` where
-the connector had to find out when something was measured; `{"frame": hexadecimal digits, "received": ms}` is an
+with a CRC from DSMR 4 on. A raw message is `{"telegram": text, "received": ms}`, also with what the connector had to
+find out: `"times": {code: ms}` when something was measured, `"zone_hours": n` what the meter's winter time is ahead of
+UTC, `"unverified": true` that only its form speaks for it. `{"frame": hexadecimal digits, "received": ms}` is an
 encrypted telegram that could not be opened when it came, `{"damaged": text, "reason": text, "received": ms}` one that
 is not believed. (So who passes telegrams on finds whole ones under `telegram`, and nothing else.)
 """
@@ -11,14 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from connectors.dsmr_p1.cipher import CannotOpen, Keys, decrypt_frame
-from connectors.dsmr_p1.crc import crc16
-from connectors.dsmr_p1.lines import Mbus, Plain, Timed, Values, reader
+from connectors.dsmr_p1.crc import crc16, right_crc
+from connectors.dsmr_p1.framing import ENCODING
+from connectors.dsmr_p1.lines import Mbus, Odd, Plain, Timed, Values, reader
 from connectors.dsmr_p1.media import MEDIA, UNKNOWN_MEDIUM, Medium
-from connectors.dsmr_p1.profiles import PROFILES, Profile, detect
+from connectors.dsmr_p1.meter_time import CENTRAL, HOUR_MS, Zone
+from connectors.dsmr_p1.profiles import PROFILES, Profile, detect, in_zone
 from connectors.dsmr_p1.timestamps import Reference, reference, when
 from wattbus.connector import Quantity, Reading
 from wattbus.errors import DecodeError
@@ -28,17 +31,33 @@ DEVICE = "meter"  # all datapoints belong to it: see Link.unit
 
 MOST_LINES = 1000  # of a telegram in recorded text; a meter's have some forty
 
+FALLBACK_ENCODING = ENCODING  # of recorded text that is no UTF-8
+
 _END = re.compile(r"!([0-9A-Fa-f]{0,4})\x00?\s*$")
+_GLUED = re.compile(r"^(![0-9A-Fa-f]{0,4}\x00?)(?=/)")
 _HEX_FRAME = re.compile(r"(?:[0-9A-Fa-f]{2}\s*)+")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the settings say about decoding: see `settings.py`."""
+    """What the settings say about decoding: see `settings.py`. `zone` None: the connector finds it out."""
 
     profile: str = "auto"
     meter_clock: str = "auto"
     keys: Keys | None = None
+    zone: Zone | None = CENTRAL
+    form_is_enough: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RawTelegram:
+    """What a raw message holds, taken apart. `zone` None: not known."""
+
+    text: str
+    received: int | None
+    times: Mapping[str, int]
+    zone: Zone | None
+    is_unverified: bool
 
 
 @dataclass(slots=True)
@@ -52,6 +71,7 @@ class Telegram:
     timed: list[Timed] = field(default_factory=list)
     mbus: list[Mbus] = field(default_factory=list)
     media: dict[int, Medium] = field(default_factory=dict)
+    odd: list[str] = field(default_factory=list)  # lines of no known form
 
     @property
     def version(self) -> str:
@@ -90,18 +110,21 @@ def decode(raw: JsonValue, options: Options) -> list[Reading]:
 
     Electricity comes first, at the time of the telegram; then what has a time of its own.
     """
-    text, received, times = _taken_apart(raw, options)
-    telegram = parse(text, options.profile)
-    return list(_readings(telegram, moment(telegram, received, options), times))
+    message = _taken_apart(raw, options)
+    telegram = parse(message.text, options.profile, message.zone, check=not message.is_unverified)
+    now = moment(telegram, message.received, options, zone_is_known=message.zone is not None)
+    readings = list(_readings(telegram, now, message.times))
+    if message.is_unverified and not _is_right(message.text):
+        return [replace(reading, is_unverified=True) for reading in readings]
+    return readings
 
 
-def moment(telegram: Telegram, received: int | None, options: Options) -> Reference:
+def moment(telegram: Telegram, received: int | None, options: Options, *, zone_is_known: bool = True) -> Reference:
     """The time of a telegram."""
-    return reference(telegram.clock, received, telegram.profile, options.meter_clock)
+    return reference(telegram.clock, received, telegram.profile, options.meter_clock, zone_is_known=zone_is_known)
 
 
-def _taken_apart(raw: JsonValue, options: Options) -> tuple[str, int | None, Mapping[str, int]]:
-    """Text, time of reception, learnt times."""
+def _taken_apart(raw: JsonValue, options: Options) -> RawTelegram:
     if isinstance(raw, str):
         raw = {"frame" if _HEX_FRAME.fullmatch(raw) else "telegram": raw}
     if not isinstance(raw, Mapping):
@@ -111,10 +134,15 @@ def _taken_apart(raw: JsonValue, options: Options) -> tuple[str, int | None, Map
         raise DecodeError("received: expected milliseconds")
     if not isinstance(times, Mapping) or not all(type(ms) is int for ms in times.values()):
         raise DecodeError("times: expected an object of milliseconds")
+    hours = raw.get("zone_hours")
+    if hours is not None and (type(hours) is not int or abs(hours) > 14):
+        raise DecodeError("zone_hours: expected a number of hours")
+    zone = options.zone if hours is None else Zone(hours * HOUR_MS)
+    is_unverified = options.form_is_enough or raw.get("unverified") is True
     if isinstance(text := raw.get("telegram"), str):
-        return text, received, times
+        return RawTelegram(text, received, times, zone, is_unverified)
     if isinstance(frame := raw.get("frame"), str):
-        return _opened(frame, options.keys), received, times
+        return RawTelegram(_opened(frame, options.keys), received, times, zone, is_unverified)
     if "damaged" in raw:
         raise DecodeError(f"damaged telegram: {raw.get('reason', 'no reason given')}")
     raise DecodeError("there is neither a telegram nor a frame in it")
@@ -131,14 +159,14 @@ def _opened(frame: str, keys: Keys | None) -> str:
         raise DecodeError(str(error)) from None
 
 
-def parse(text: str, profile: str = "auto") -> Telegram:
-    """What a telegram says. Raises DecodeError when it is none, or its CRC is wrong."""
+def parse(text: str, profile: str = "auto", zone: Zone | None = CENTRAL, *, check: bool = True) -> Telegram:
+    """What a telegram says. Raises DecodeError when it is none, or its CRC is wrong (only with `check`)."""
     text = text.strip(" \t\r\n\x00")
-    checked(text)
+    checked(text, crc=check)
     if "\n(" in text:  # values in a line of their own belong to the line before
         text = text.replace("\r\n(", "(").replace("\n(", "(")
     first, *lines = text.split("\n")
-    meaning = detect(text) if profile == "auto" else PROFILES[profile]
+    meaning = in_zone(detect(text) if profile == "auto" else PROFILES[profile], zone or CENTRAL)
     telegram = Telegram(first[1:].strip(), meaning)
     read = reader(meaning)
     for line in lines:
@@ -152,6 +180,8 @@ def parse(text: str, profile: str = "auto") -> Telegram:
             telegram.mbus.append(said)  # type: ignore[arg-type]
         elif kind is Timed:
             telegram.timed.append(said)  # type: ignore[arg-type]
+        elif kind is Odd:
+            telegram.odd.append(said.text)  # type: ignore[union-attr]
         else:
             telegram.clock = telegram.clock or said.time  # type: ignore[union-attr]
     for said in telegram.mbus:
@@ -160,21 +190,29 @@ def parse(text: str, profile: str = "auto") -> Telegram:
     return telegram
 
 
-def checked(text: str) -> None:
-    """Raises DecodeError when this is no whole telegram, or its CRC is not the one it prints."""
+def checked(text: str, *, crc: bool = True) -> None:
+    """Raises DecodeError when this is no whole telegram, or (with `crc`) its CRC is not the one it prints."""
     end = _END.search(text)
     if not text.startswith("/") or end is None:
         raise DecodeError(f"not a telegram, which begins with / and ends with !: {text!r:.40}")
-    if not end[1]:
+    if not end[1] or not crc:
         return
     try:
-        body = text[: end.start() + 1].encode("ascii")
+        body = text[: end.start() + 1].encode(ENCODING)
     except UnicodeEncodeError:
-        raise DecodeError("there is something else than ASCII in the telegram") from None
+        raise DecodeError("there are characters in the telegram that no byte stands for") from None
     printed = int(end[1], 16)  # also where leading zeros are missing
-    found = crc16(body)
-    if found != printed and (b"\r" in body or crc16(body.replace(b"\n", b"\r\n")) != printed):
-        raise DecodeError(f"the telegram says that its CRC is {printed:04X}, but it is {found:04X}")
+    if not right_crc(body, printed):
+        raise DecodeError(f"the telegram says that its CRC is {printed:04X}, but it is {crc16(body):04X}")
+
+
+def _is_right(text: str) -> bool:
+    """Whether nothing speaks against its CRC; a telegram that prints none is as good as its kind can be."""
+    try:
+        checked(text.strip(" \t\r\n\x00"))
+    except DecodeError:
+        return False
+    return True
 
 
 def _readings(telegram: Telegram, now: Reference, times: Mapping[str, int]) -> Iterator[Reading]:
@@ -212,8 +250,7 @@ def raw_messages(lines: Iterable[str]) -> Iterator[JsonValue]:
     MOST_LINES.
     """
     telegram: list[str] = []
-    for line in lines:
-        plain = line.strip("\r\n")
+    for plain in _divided(lines):
         start = plain.find("/")
         if telegram and (len(telegram) == MOST_LINES or (start >= 0 and not _is_middle(plain, telegram))):
             yield _raw(telegram)
@@ -229,6 +266,16 @@ def raw_messages(lines: Iterable[str]) -> Iterator[JsonValue]:
             telegram = []
     if telegram:
         yield _raw(telegram)
+
+
+def _divided(lines: Iterable[str]) -> Iterator[str]:
+    """Lines without their ends; a telegram whose last line end is missing ends where the next one begins."""
+    for line in lines:
+        plain = line.strip("\r\n")
+        if glued := _GLUED.match(plain):
+            yield glued[1]
+            plain = plain[glued.end() :]
+        yield plain
 
 
 def _is_middle(line: str, telegram: list[str]) -> bool:

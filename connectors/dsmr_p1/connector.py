@@ -8,12 +8,16 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from connectors.dsmr_p1 import codec
+from connectors.dsmr_p1.clock_zone import ClockZone
 from connectors.dsmr_p1.codec import DEVICE, Telegram
+from connectors.dsmr_p1.damage_share import DamageShare
 from connectors.dsmr_p1.downsampling import Thinning
 from connectors.dsmr_p1.encrypted_frames import FrameFinder, KeyDoubt, Opened, Replays
 from connectors.dsmr_p1.framing import TelegramFinder, whole
 from connectors.dsmr_p1.line_settings import Modes, serial_port
 from connectors.dsmr_p1.memory import Announcements, OwnTimes, Rates
+from connectors.dsmr_p1.meter_time import CENTRAL
+from connectors.dsmr_p1.odd_lines import OddLines
 from connectors.dsmr_p1.settings import Settings
 from connectors.dsmr_p1.validation import Received, Trust, Verdict
 from links.serial_line import Line, open_line
@@ -29,6 +33,7 @@ log = logging.getLogger(__name__)
 DAMAGED_TO_TELL = 10  # telegrams in a row
 
 NOISE = metrics.counter("p1_noise_bytes", "Bytes from a P1 port that belonged to no telegram.")
+ODD_LINES = metrics.counter("p1_odd_lines", "Lines of telegrams that have no known form and are left out.")
 REPLAYS = metrics.counter("p1_replays", "Encrypted telegrams that were heard before and are left out.")
 
 
@@ -46,13 +51,18 @@ class DsmrP1:
         self._clock = clock
         self._modes = Modes(settings.dsmr_port, settings.dsmr_version)
         self._silence = SilenceWatch(settings.dsmr_timeout_seconds, clock, what="the meter")
-        self._trust = Trust()
+        self._trust = Trust(form_is_enough=self._options.form_is_enough)
+        self._share = DamageShare()
+        self._odd_lines = OddLines()
+        self._zone = ClockZone(self._options.zone)
         self._key_doubt = KeyDoubt()
         self._replays = Replays()
         self._own_times = OwnTimes()
         self._rates = Rates()
         self._announcements = Announcements(settings.dsmr_interval_seconds)
-        self._thinning: Thinning[tuple[JsonValue, int]] = Thinning(settings.dsmr_interval_seconds)
+        self._thinning: Thinning[tuple[JsonValue, int]] = Thinning(
+            settings.dsmr_interval_seconds, self._options.zone or CENTRAL
+        )
         self._damaged = 0  # in a row
         self._bytes_to_last_telegram = 0
         self._clock_is_wrong = False
@@ -116,7 +126,11 @@ class DsmrP1:
                 self._heard(line, link)
                 self._take_verdict(self._trust.judge(found, received), link)
             if not frames.found:  # what is encrypted is no noise
-                NOISE.labels(self._settings.connector_name).inc(telegrams.dropped_bytes - dropped)
+                noise = telegrams.dropped_bytes - dropped
+                NOISE.labels(self._settings.connector_name).inc(noise)
+                if self._bytes_to_last_telegram:  # before the first one it may be the wrong speed
+                    self._share.dropped(noise)
+            self._tell("damage", self._share.fault, link)
 
     def _heard(self, line: Line, link: Link) -> None:
         """A telegram: a meter that only speaks gives no other answer."""
@@ -130,22 +144,37 @@ class DsmrP1:
     def _take_verdict(self, verdict: Verdict, link: Link) -> None:
         for telegram, reason in verdict.damaged:
             self._damaged += 1
+            self._share.damaged(reason)
             link.emit({"damaged": telegram.text, "reason": reason, "received": telegram.received}, telegram.received)
             if self._damaged == DAMAGED_TO_TELL:
                 link.unit(DEVICE, False, f"the last {DAMAGED_TO_TELL} telegrams were damaged: {reason}")
         for telegram in verdict.believed:
             self._damaged = 0
+            self._share.good(len(telegram.text))
             link.unit(DEVICE, True)
             self._take_telegram(telegram, link)
 
+    @staticmethod
+    def _tell(about: str, fault: str, link: Link) -> None:
+        """Something is not well while values come: no datapoint belongs to this unit, so none turns offline."""
+        link.unit(about, not fault, fault)
+
     def _take_telegram(self, received: Received, link: Link) -> None:
         raw: dict[str, JsonValue] = {"telegram": received.text, "received": received.received}
+        if received.unverified:
+            raw["unverified"] = True
         try:
-            telegram = codec.parse(received.text, self._options.profile)
+            telegram = self._parsed(received)
+            if self._zone.compare(codec.moment(telegram, received.received, self._options).clock_ms, received.received):
+                telegram = self._parsed(received)
         except DecodeError:
             link.emit(raw, received.received)  # the runtime counts it
             return
-        now = codec.moment(telegram, received.received, self._options)
+        self._take_odd_lines(telegram.odd, link)
+        self._tell("clock", self._zone.fault, link)
+        if (hours := self._zone.winter_hours) is not None:
+            raw["zone_hours"] = hours
+        now = codec.moment(telegram, received.received, self._options, zone_is_known=self._zone.zone is not None)
         self._tell_wrong_clock(telegram, now.wrong_clock)
         times = self._own_times.learn(telegram, now, received.received)
         if times:
@@ -155,6 +184,16 @@ class DsmrP1:
         for ready, ready_ms in self._thinning.take((raw, received.received), at_ms):
             link.announce(self._announcements.news(telegram, self._rates))
             link.emit(ready, ready_ms)
+
+    def _parsed(self, received: Received) -> Telegram:
+        check = not received.unverified
+        return codec.parse(received.text, self._options.profile, self._zone.zone, check=check)
+
+    def _take_odd_lines(self, lines: list[str], link: Link) -> None:
+        if lines:
+            ODD_LINES.labels(self._settings.connector_name).inc(len(lines))
+        self._odd_lines.take(lines)
+        self._tell("lines", self._odd_lines.fault, link)
 
     def _learn_rates(self, telegram: Telegram) -> None:
         self._rates.heard(self._clock.monotonic())
@@ -178,6 +217,8 @@ class DsmrP1:
     def _take_frame(self, opened: Opened, received: int, link: Link) -> None:
         if opened.fault is not None:
             link.emit({"frame": opened.frame.hex(), "received": received}, received)
+            if self._key_doubt.is_over:
+                self._share.damaged("it does not open under the keys that opened those before")
             reason = self._key_doubt.failed(opened)
             if reason:
                 link.unit(DEVICE, False, reason)
@@ -190,6 +231,8 @@ class DsmrP1:
 
     def _clock_in(self, text: str, received: int) -> int | None:
         try:
-            return codec.moment(codec.parse(text, self._options.profile), received, self._options).clock_ms
+            return codec.moment(
+                codec.parse(text, self._options.profile, self._zone.zone), received, self._options
+            ).clock_ms
         except DecodeError:
             return None

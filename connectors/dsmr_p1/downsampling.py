@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from connectors.dsmr_p1.meter_time import DAY_MS, local_day, offset_ms
+from connectors.dsmr_p1.meter_time import CENTRAL, DAY_MS, Zone
 
 T = TypeVar("T")
 
@@ -16,7 +16,8 @@ class Thinning(Generic[T]):
     everything through.
     """
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, zone: Zone = CENTRAL) -> None:
+        self._zone = zone
         self._interval_ms = round(interval_s * 1000)
         self._slot: tuple[int, int] | None = None
         self._held: T | None = None
@@ -25,8 +26,8 @@ class Thinning(Generic[T]):
         """What goes through now; `at_ms` is the telegram's own time where it has one."""
         if not self._interval_ms:
             return [telegram]
-        day = local_day(at_ms)
-        slot = (day, (at_ms + offset_ms(at_ms)) % DAY_MS // self._interval_ms)
+        day = self._zone.local_day(at_ms)
+        slot = (day, (at_ms + self._zone.offset_ms(at_ms)) % DAY_MS // self._interval_ms)
         before, self._slot = self._slot, slot
         through = self.rest() if before is not None and before[0] != day else []
         if slot != before:

@@ -117,6 +117,11 @@ class KeyDoubt:
         self._failures = 0
         self._last: tuple[bytes, int] | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether a frame opened: what fails after that is damaged."""
+        return self._right
+
     def opened(self) -> None:
         self._right, self._failures = True, 0
 
@@ -129,7 +134,7 @@ class KeyDoubt:
         self._failures = self._failures + 1 if in_order else 1
         if self._failures < FAILURES_TO_TELL or (self._right and self._failures < 10 * FAILURES_TO_TELL):
             return ""
-        if opened.fault.fault == "authentication key":
+        if opened.fault.fault in ("authentication key", "text"):
             return str(opened.fault)
         title = meter.hex()
         if opened.fault.fault == "no key":

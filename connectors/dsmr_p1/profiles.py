@@ -7,8 +7,11 @@ meter printed. A code that is in no table is decoded too, and keeps the code as 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
+
+from connectors.dsmr_p1.meter_time import CENTRAL, Zone
 
 Kind = Literal[
     "number",  # with or without a unit
@@ -34,12 +37,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)  # there is one of each: compared, and hashed, by identity
 class Profile:
-    """The telegrams of one country. `standard_time`: its meters do not know summer time, whatever the flag says."""
+    """The telegrams of one country, in a zone. `standard_time`: its meters know no summer time, whatever they say."""
 
     name: str
     source: str
     rows: Mapping[str, Row]
     standard_time: bool = False
+    zone: Zone = CENTRAL
+
+
+@lru_cache(maxsize=64)
+def in_zone(profile: Profile, zone: Zone) -> Profile:
+    """The same where another zone's time is kept; there is one of each."""
+    return profile if profile.zone == zone else replace(profile, zone=zone)
 
 
 def _energy(code: str, name: str, text: str) -> Row:

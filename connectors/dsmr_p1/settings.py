@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
 from connectors.dsmr_p1.cipher import Keys
 from connectors.dsmr_p1.codec import Options
+from connectors.dsmr_p1.meter_time import Zone, zone
 from links.serial_port import SerialUrl
 from wattbus.settings import ConnectorSettings
 
@@ -21,6 +22,13 @@ def _major(value: Any) -> Any:
     """`2.2`, `4.2`, `5.0.2`, `V5` → the version's first digit."""
     text = str(value).strip().lower().removeprefix("v").removeprefix("dsmr").strip()
     return text.partition(".")[0]
+
+
+def _a_zone(name: str) -> str:
+    if name.strip().lower() == "auto":
+        return "auto"
+    zone(name.strip())
+    return name.strip()
 
 
 class Settings(ConnectorSettings):
@@ -53,6 +61,16 @@ class Settings(ConnectorSettings):
         "auto",
         description="Whether values get the meter's time: `auto` unless it is impossible or more than a day off, "
         "`always` unless it is impossible, `never`: the time of reception.",
+    )
+    dsmr_time_zone: Annotated[str, AfterValidator(_a_zone)] = Field(
+        "Europe/Amsterdam",
+        description="Zone whose time the meter keeps: a name (`Europe/Vilnius`), or `auto`: it is found by whole hours "
+        "between the meter's clock and the time of reception. All of Europe changes to summer time at once.",
+    )
+    dsmr_crc: Literal["check", "form"] = Field(
+        "check",
+        description="`form`: telegrams whose CRC is right by no known rule are believed by their form, as those of "
+        "meters without CRC; their values have the quality `unverified`. For meters with a CRC of their own.",
     )
     dsmr_timeout_seconds: float = Field(
         20.0, gt=1, le=86_400, description="When no telegram came for this long (s), the line is opened again."
@@ -138,4 +156,9 @@ class Settings(ConnectorSettings):
     @property
     def options(self) -> Options:
         """What decoding needs of all this."""
-        return Options(self.dsmr_profile, self.dsmr_meter_clock, self.keys)
+        return Options(self.dsmr_profile, self.dsmr_meter_clock, self.keys, self.zone, self.dsmr_crc == "form")
+
+    @property
+    def zone(self) -> Zone | None:
+        """The meter's; None: it is to be found out."""
+        return None if self.dsmr_time_zone == "auto" else zone(self.dsmr_time_zone)

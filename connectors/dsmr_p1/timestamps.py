@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connectors.dsmr_p1 import meter_time
-from connectors.dsmr_p1.meter_time import DAY_MS, WallTime
+from connectors.dsmr_p1.meter_time import CENTRAL, DAY_MS, HOUR_MS, WallTime, Zone
 from connectors.dsmr_p1.profiles import Profile
 
 # Factory defaults of clocks that were never set: 1970 (read as 2070), 2000 and the years after it.
@@ -24,34 +24,45 @@ class Reference:
 
     `clock_ms` is the time of the telegram, None where the meter has no clock that can be believed; `received` that of
     its reception, None where that is not known or the machine's clock was not set yet. `wrong_clock`: no time that the
-    meter prints is believed. `standard_time`: its clock does not know summer time.
+    meter prints is believed. `standard_time`: its clock does not know summer time. `zone` is the meter's.
     """
 
     clock_ms: int | None
     received: int | None
     wrong_clock: bool = False
     standard_time: bool = False
+    zone: Zone = CENTRAL
 
     @property
     def ms(self) -> int | None:
         return self.received if self.clock_ms is None else self.clock_ms
 
 
-def reference(clock: str, received: int | None, profile: Profile, policy: str) -> Reference:
-    """The time of a telegram; `policy` as in DSMR_METER_CLOCK."""
+def reference(
+    clock: str, received: int | None, profile: Profile, policy: str, *, zone_is_known: bool = True
+) -> Reference:
+    """The time of a telegram; `policy` as in DSMR_METER_CLOCK. Hours off are believed only in a zone that is known."""
     received = None if received is None or received < MACHINE_CLOCK_FROM_MS else received
     if policy == "never":
         return Reference(None, received, wrong_clock=True)
     if not clock:
-        return Reference(None, received, standard_time=profile.standard_time)
-    wall = meter_time.parse(clock)
+        return Reference(None, received, standard_time=profile.standard_time, zone=profile.zone)
+    wall = meter_time.parse(clock, profile.zone)
     if wall is None:
         return Reference(None, received, wrong_clock=True)
     clock_ms = _clock_ms(wall, received, profile)
-    if not _makes_sense(clock_ms, received, policy):
+    hours_off = None if zone_is_known or received is None else whole_hours(clock_ms - received)
+    if hours_off or not _makes_sense(clock_ms, received, policy):
         return Reference(None, received, wrong_clock=True)
     keeps_standard_time = profile.standard_time or clock_ms not in wall.candidates
-    return Reference(clock_ms, received, standard_time=keeps_standard_time and clock_ms == wall.by_standard_time)
+    standard_time = keeps_standard_time and clock_ms == wall.by_standard_time
+    return Reference(clock_ms, received, standard_time=standard_time, zone=profile.zone)
+
+
+def whole_hours(difference_ms: int) -> int | None:
+    """How many hours this is, within what good clocks may differ by; None when it is no whole number of them."""
+    hours = round(difference_ms / HOUR_MS)
+    return hours if abs(difference_ms - hours * HOUR_MS) <= CLOCKS_DIFFER_MS else None
 
 
 def _clock_ms(wall: WallTime, received: int | None, profile: Profile) -> int:
@@ -87,7 +98,7 @@ def moments(text: str, now: Reference) -> tuple[int, ...]:
     It cannot when it lies far ahead of the telegram (gas meters a year ahead were seen in January), and when the
     meter's clock is wrong: it is the meter that stamps what its M-Bus devices send.
     """
-    wall = meter_time.parse(text)
+    wall = meter_time.parse(text, now.zone)
     if wall is None or now.wrong_clock:
         return ()
     limit = LAST_MS if now.ms is None else min(LAST_MS, now.ms + FAR_AHEAD_MS)

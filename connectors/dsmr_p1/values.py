@@ -11,6 +11,10 @@ from connectors.dsmr_p1.profiles import Row
 from wattbus.connector import Quantity, Scalar
 
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_WITH_UNIT = re.compile(r"([+-]?\d+(?:\.\d+)?) ?([A-Za-z][A-Za-z0-9]*)")
+_TIME = re.compile(r"\d{12}[SW]")  # not watts
+_ONLY_FILLER = re.compile(r"(?:FF){2,}", re.IGNORECASE)
+_FILLER = "\xff\0"
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _EXACT_DIGITS = 15  # decimal digits that every double keeps
 
@@ -55,6 +59,21 @@ def number(text: str) -> int | float | str | None:
     return value
 
 
+def parts(field: str) -> tuple[str, str]:
+    """Value and unit in one pair of brackets: `000123.456*kWh`; some meters forget the asterisk (`000123.456kWh`)."""
+    text, star, unit = field.partition("*")
+    text, unit = text.strip(), unit.strip()
+    if star or _TIME.fullmatch(text) or (glued := _WITH_UNIT.fullmatch(text)) is None or glued[2].lower() not in _UNITS:
+        return text, unit
+    return glued[1], glued[2]
+
+
+def plain_text(text: str) -> str:
+    """Text without what meters fill it up with; "" where there is nothing else in it."""
+    text = text.strip(_FILLER)
+    return "" if _ONLY_FILLER.fullmatch(text) else text
+
+
 def readable(text: str) -> str:
     """The ASCII text that hexadecimal digits stand for; as it is where they stand for none."""
     if _HEX.fullmatch(text) is None:
@@ -78,20 +97,21 @@ def ucum(unit: str) -> str:
 
 def value_of(name: str, row: Row, field: str) -> tuple[str, Quantity] | None:
     """Key and quantity of what one pair of brackets holds, read as the row says; None where there is nothing in it."""
-    text, _, unit = field.partition("*")
-    if not text:
-        return None
     value: Scalar
+    unit = ""
     if row.kind == "text":
-        value = field
+        value = plain_text(field)
     elif row.kind == "hex text":
-        value = readable(text)
+        value = readable(plain_text(field.partition("*")[0]))
     else:
+        text, unit = parts(field)
         value = number(text)
         if value is None:
             if unit:
                 return None  # something else than a number where a number with a unit should be
-            value = text
+            value = plain_text(text)
+    if value == "" or (isinstance(value, str) and not value.isprintable() and "\n" not in value):
+        return None
     key, ucum_unit, description = _naming(name, row.text, row.code, unit)
     return key, Quantity(value, ucum_unit, description)
 

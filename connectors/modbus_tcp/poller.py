@@ -34,8 +34,8 @@ class UnitPoller:
     per poll. When a unit answers nothing in `max_retries` attempts its breaker opens: one request per backoff.
 
     A unit that answers and gives no value at all is away, too, with the reason: at once when it never gave one, else
-    after `max_retries` attempts. One that never gave a value and does not answer is said to be away at once;
-    its breaker gives it the time of any other. `gone` is called whenever a unit turns away, and with each attempt after.
+    after `max_retries` attempts. One that never gave a value and is silent is said to be away at once; its breaker has
+    the time of any other. `gone` is called whenever a unit turns away, and with each attempt after.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class UnitPoller:
         self._clock = clock
         self._session = session
         self._gone = gone
-        self._has_given_values = False
+        self._has_given_values = self._said_early = False
         self._in_vain = 0  # attempts in a row in which it answered and gave no value
         self._probes = 0
         self._attempts: Counter[Range] = Counter()
@@ -142,7 +142,8 @@ class UnitPoller:
             is_away = not others_work and (not self._has_given_values or self._in_vain >= self._rules.max_retries)
         else:
             is_away = self.breaker.failed() or self.breaker.is_open
-            if not is_away and not self._has_given_values:
+            if not is_away and not self._has_given_values and not self._said_early:
+                self._said_early = True
                 self._link.unit(self.name, up=False, reason=_reason(result.failures))
         if is_away:
             self._turn_away(_reason(result.failures))

@@ -93,7 +93,8 @@ class ValueRules(BaseModel):
         for name, given in numeric.items():
             if given and not is_number:
                 return f"{name}: the value is no number"
-        for name, given in {"enumeration": self.enumeration, "bits": self.bits, "bcd": self.bcd}.items():
+        whole = {"enumeration": bool(self.enumeration), "bits": bool(self.bits), "bcd": self.bcd}
+        for name, given in whole.items():
             if given and kind != "integer":
                 return f"{name}: only for integer types"
         if self.byte_order == "little" and kind != "text":

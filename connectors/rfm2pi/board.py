@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from connectors.rfm2pi.bands import is_set
 from connectors.rfm2pi.codec import Chatter, Info, Said, SentPacket
 from connectors.rfm2pi.nodes import MOST_BYTES
 from links.serial_line import Line
@@ -137,7 +138,7 @@ class Board:
         if info is None:
             raise NotConfirmed("the board does not tell how it is set")
         now = getattr(info, name)
-        if now in (value, None):  # None: this firmware does not tell
+        if now is None or is_set(name, now, value):  # None: this firmware does not tell
             return
         if now != before and before is not None:  # it has made something else of it
             await self._command(name, before)
@@ -148,7 +149,11 @@ class Board:
     @staticmethod
     def _wrong(info: Info | None, wanted: Mapping[str, Scalar]) -> list[str]:
         """What is known to be otherwise."""
-        return [name for name in wanted if getattr(info, name, None) not in (wanted[name], None)]
+        return [
+            name
+            for name in wanted
+            if (now := getattr(info, name, None)) is not None and not is_set(name, now, wanted[name])
+        ]
 
     async def _command(self, name: str, value: Scalar) -> None:
         if self._refusal(name, value):

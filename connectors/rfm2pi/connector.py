@@ -36,6 +36,8 @@ def create(settings: Settings) -> RadioBoard:
     """The connector for these settings. Raises ConfigError; contacts nothing."""
     if settings.rfm2pi_plain and (wrong := settings.for_a_board()):
         raise ConfigError(f"RFM2PI_PLAIN: there is no radio board, so {', '.join(wrong)} cannot do anything: remove it")
+    for remark in settings.replaced():
+        log.warning("%s", remark)
     return RadioBoard(settings)
 
 

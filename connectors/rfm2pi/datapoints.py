@@ -24,7 +24,7 @@ _BOARD_SETTINGS = (
         data_format="discrete_numeric",
         unit="MHz",
         description="band; it must be the one that the radio module is made for",
-        allowed_values=(433, 868, 915),
+        allowed_values=(433, 434, 868, 869, 915),
         example_value=433,
         device=BOARD,
     ),

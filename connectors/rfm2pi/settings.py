@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from connectors.rfm2pi.bands import is_set
 from connectors.rfm2pi.layout import FINISHED_VALUES
 from connectors.rfm2pi.nodes import Nodes, NodesConfig
 from connectors.rfm2pi.values import Code, ValuesConfig
@@ -24,6 +25,11 @@ def _in_megahertz(value: Any) -> Any:
     return _MEGAHERTZ.get(number, number)
 
 
+def _a_group(value: Any) -> Any:
+    """Some shells have a variable GROUP of their own, with the name of a group of users in it."""
+    return None if isinstance(value, str) and not value.strip().lstrip("+-").isdecimal() else value
+
+
 def _a_time_zone(name: str) -> str:
     if name:
         try:
@@ -35,7 +41,7 @@ def _a_time_zone(name: str) -> str:
 
 Baudrate = Annotated[int, Field(ge=300, le=4_000_000)]
 Group = Annotated[int, Field(ge=0, le=255)]
-Frequency = Annotated[Literal[433, 868, 915], BeforeValidator(_in_megahertz)]
+Frequency = Annotated[Literal[433, 434, 868, 869, 915], BeforeValidator(_in_megahertz)]
 BaseId = Annotated[int, Field(ge=1, le=60)]
 Seconds = Annotated[float, Field(ge=0)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
@@ -49,6 +55,16 @@ THEIR_NAMES = {
     "baseid": "rfm2pi_base_id",
     "sendtimeinterval": "rfm2pi_time_seconds",
     "port_nb": "rfm2pi_repeater_port",
+    "group": "rfm2pi_group",
+    "quiet": "rfm2pi_quiet",
+    "interval": "rfm2pi_time_seconds",
+}
+# emonHub's name → what replaces it.
+REPLACED = {
+    "nodeoffset": "NODEOFFSET is not here: nodes of two boards are told apart by CONNECTOR_NAME, and RFM2PI_NODES "
+    "names them; numbers are as the nodes send them",
+    "calibration": "CALIBRATION is not here: it is a setting of the emonPi's firmware, which keeps it (`1p` is 230 V, "
+    "`2p` is 110 V, in a terminal program); scales of RFM2PI_NODES correct single values",
 }
 
 
@@ -73,8 +89,8 @@ class Settings(ConnectorSettings):
     )
     rfm2pi_frequency: Frequency | None = Field(
         None,
-        description="Band: 433, 868 or 915 (MHz), or 4, 8, 9 as OemGateway has it. It must be the one that the radio "
-        "module is made for. Empty: left as the board has it.",
+        description="Band: 433 (or 434), 868 (or 869) or 915 (MHz), or 4, 8, 9 as OemGateway has it. It must "
+        "be the one that the radio module is made for. Empty: left as the board has it.",
     )
     rfm2pi_base_id: BaseId | None = Field(
         None, description="Node id of the board itself (usually 5 or 15). Empty: left as the board has it."
@@ -125,20 +141,36 @@ class Settings(ConnectorSettings):
     baseid: BaseId | None = Field(None, description="OemGateway's name for `RFM2PI_BASE_ID`.")
     sendtimeinterval: Seconds | None = Field(None, description="OemGateway's name for `RFM2PI_TIME_SECONDS`.")
     port_nb: TcpPort | None = Field(None, description="OemGateway's name for `RFM2PI_REPEATER_PORT`.")
+    group: Annotated[Group | None, BeforeValidator(_a_group)] = Field(
+        None, description="emonHub's name for `RFM2PI_GROUP`."
+    )
+    quiet: bool | None = Field(None, description="emonHub's name for `RFM2PI_QUIET`.")
+    interval: Seconds | None = Field(None, description="emonHub's name for `RFM2PI_TIME_SECONDS`.")
+    nodeoffset: str = Field("", description="emonHub's; not here: `RFM2PI_NODES` names nodes.")
+    calibration: str = Field("", description="emonHub's; not here: the emonPi's firmware keeps it.")
 
     @model_validator(mode="after")
     def _their_names_do_not_contradict(self) -> Self:
         for theirs, ours in THEIR_NAMES.items():
-            given = getattr(self, theirs)
-            if given is not None and ours in self.model_fields_set and getattr(self, ours) != given:
-                raise ValueError(f"{theirs.upper()} and {ours.upper()} say different things: keep one of them")
+            given, own = getattr(self, theirs), self._given(ours, but=theirs)
+            if given is not None and any(not is_set(theirs, given, one) for one in own.values()):
+                raise ValueError(
+                    f"{theirs.upper()} and {next(iter(own)).upper()} say different things: keep one of them"
+                )
         return self
+
+    def _given(self, ours: str, but: str = "") -> dict[str, Any]:
+        """A setting of ours as it is given, by the names that were used; not by one of them."""
+        names = [theirs for theirs, meant in THEIR_NAMES.items() if meant == ours and getattr(self, theirs) is not None]
+        return {name: getattr(self, name) for name in [ours, *names] if name in self.model_fields_set and name != but}
+
+    def replaced(self) -> list[str]:
+        """What is given and has no effect here, and what replaces it."""
+        return [text for name, text in REPLACED.items() if getattr(self, name).strip() not in ("", "0")]
 
     def chosen(self, name: str) -> Any:
         """A setting of ours, or what was given under their name for it."""
-        theirs = next((theirs for theirs, ours in THEIR_NAMES.items() if ours == name), None)
-        given = getattr(self, theirs) if theirs else None
-        return getattr(self, name) if given is None else given
+        return next(reversed(self._given(name).values()), getattr(self, name))
 
     def for_a_board(self) -> list[str]:
         """The variables that are given and mean something for a radio board only."""

@@ -18,13 +18,14 @@ from history.service import run as run_history
 from history.settings import Settings as HistorySettings
 from tests.support.connector import ScriptedConnector
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings
 
-SOON_S = 20.0  # a bound that only a hang reaches
+SOON_S = PATIENCE_S
 
 
 def now_ms() -> int:
@@ -102,14 +103,14 @@ async def eventually(found: Callable[[], Any], what: str = "") -> Any:
 
 @contextlib.asynccontextmanager
 async def in_background(name: str, work: Any) -> AsyncIterator[asyncio.Task[None]]:
-    """A service in this process; it must still run at the end, and then end within seconds."""
+    """A service in this process; it must still run at the end, and then end."""
     task = asyncio.create_task(in_service(name, lambda: work), name=name)
     try:
         yield task
         assert not task.done(), task
     finally:
         task.cancel()
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([task])
     with contextlib.suppress(asyncio.CancelledError):
         task.result()

@@ -15,6 +15,7 @@ from api.reading import LONGEST_VALUE, BusReader
 from tests.api.conftest import Api, eventually, now_ms
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.mqtt import PlainClient
+from tests.support.waiting import PATIENCE_S
 from wattbus.jsontext import dumps
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.packets import IncomingMessage
@@ -158,7 +159,7 @@ async def test_a_slow_listener_gets_each_change_once() -> None:
             changes.tell("value", "b")
         assert slow.taken() == [Change("value", "a"), Change("value", "b")]
         changes.tell("logs", "meter")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             assert await slow.changes() == await other.changes() == [Change("logs", "meter")]
         assert slow.taken() == []
     assert changes.listeners == 0

@@ -13,6 +13,7 @@ import pytest
 from broker import certificates
 from broker.certificates import Signed
 from tests.broker.installation import Client, Installation, tool, until
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -145,7 +146,7 @@ def presented(port: int, ca: Path | None, host: str = "localhost") -> bytes:
     context = ssl.create_default_context(cafile=str(ca) if ca else None)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plain,
         context.wrap_socket(plain, server_hostname=host) as encrypted,
     ):
         return encrypted.getpeercert(binary_form=True) or b""

@@ -9,6 +9,7 @@ import pytest
 from broker.rules import KINDS, ROLES, extra_rules, is_subscription
 from broker.users import BUILT_IN, named_in_setting
 from tests.broker.installation import EVERYBODY, NOT_AUTHORISED, Client, Installation
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
 
 CONNECTORS = {"heatpump": "connector", "meters-cellar": "connector"}
@@ -136,7 +137,7 @@ def test_an_old_client_is_not_told_that_it_was_refused(everybody: Installation) 
     arguments = ["-p", str(everybody.port), "-u", "heatpump", "-P", everybody.password("heatpump"), "-q", "1"]
     sent = subprocess.run(
         ["mosquitto_pub", "-V", "mqttv311", *arguments, "-t", "solar/values", "-m", "old"],
-        check=True, capture_output=True, timeout=20,
+        check=True, capture_output=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert (sent.stdout, sent.stderr) == (b"", b"")
     with everybody.client("admin") as observer:

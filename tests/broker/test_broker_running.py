@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.broker.installation import NOT_AUTHORISED, Client, Installation, tool, until
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import LOSSLESS
 from wattbus.mqtt.packets import LARGEST_PACKET, LONGEST_PAYLOAD
 
@@ -183,7 +184,7 @@ def test_a_broker_without_its_files_does_not_start(installation: Installation, b
     (installation.secrets / "mosquitto" / broken).unlink()
     script = str(installation.secrets / "mosquitto" / "run.sh")
     with installation.log.open("wb") as log:
-        ended = subprocess.run(["/bin/sh", script], stdout=log, stderr=log, timeout=20, check=False)
+        ended = subprocess.run(["/bin/sh", script], stdout=log, stderr=log, timeout=PATIENCE_S, check=False)
     assert ended.returncode != 0
 
 

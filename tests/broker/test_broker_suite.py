@@ -18,9 +18,10 @@ from broker.rules import rules_for
 from broker.users import read_register
 from tests.broker.installation import Installation
 from tests.e2e.house import COUNTER, MODBUS_CONFIG, SETPOINT, TEMPERATURE, Process
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import free_port
 
-SOON_S = 60.0  # a bound that only a fault reaches: eight processes start
+SOON_S = PATIENCE_S
 ACTUATOR = f"room/messages/{SETPOINT}-set"
 SESSION = "0123456789abcdef"
 

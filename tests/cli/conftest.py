@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.runner import RUN
+from tests.support.waiting import PATIENCE_S
+
 log = logging.getLogger(__name__)
 
-SOON = 20  # seconds: a bound that only a hang reaches
-ENDS_WITHIN = 8  # seconds from SIGTERM to the end of the process
+SOON = PATIENCE_S
 
 MOST_UNREAD = 10_000  # messages on one topic that a watcher holds for its test; the oldest go
 
@@ -56,14 +58,14 @@ class Command:
         except TimeoutError:
             raise AssertionError(f"no {part!r} in {self.output + self.errors}") from None
 
-    async def ended(self, within: float = SOON) -> int:
-        async with asyncio.timeout(within):
+    async def ended(self) -> int:
+        async with asyncio.timeout(SOON):
             await asyncio.wait(self.readers)
             return await self.process.wait()
 
     async def terminated(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        return await self.ended(ENDS_WITHIN)
+        return await self.ended()
 
     @property
     def faults(self) -> list[str]:
@@ -71,8 +73,8 @@ class Command:
 
 
 def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ}
-    return {**kept, **more}
+    wanted = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "PYTEST_CURRENT_TEST", RUN)
+    return {**{name: os.environ[name] for name in wanted if name in os.environ}, **more}
 
 
 @asynccontextmanager

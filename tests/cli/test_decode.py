@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from connectors.dsmr_p1.crc import crc16
 from tests.cli.conftest import REGISTERS, completed
 from wattbus.cli.decode import results
 from wattbus.connector import Connector, Datapoint, Link, Quantity, Reading, Scalar
@@ -130,3 +131,14 @@ def test_what_is_no_value_is_told_beside_the_others() -> None:
     [result] = results(["1\n"], Odd(), None)
     assert result["values"] == {"good": 1}
     assert result["faults"] == ["bad: nan is no value"]
+
+
+async def test_text_that_is_no_utf_8_is_in_the_protocols_own_encoding(tmp_path: Path) -> None:
+    """A telegram whose message is filled with 0xFF, and between it raw messages as UTF-8."""
+    body = b"/XXX5TEST\r\n\r\n1-3:0.2.8(50)\r\n0-0:96.13.0(\xff\xff)\r\n1-0:1.7.0(00.538*kW)\r\n!"
+    raw = '{"telegram": "/XXX5Zähler\\r\\n\\r\\n1-0:1.7.0(00.5*kW)\\r\\n!\\r\\n"}\n'.encode()
+    (tmp_path / "telegrams.txt").write_bytes(body + f"{crc16(body):04X}\r\n".encode() + raw)
+    command = await completed("decode", "dsmr_p1", "telegrams.txt", cwd=tmp_path, CONNECTOR_NAME="meter")
+    first, second = (json.loads(line)["values"] for line in command.output)
+    assert first == {"identification": "XXX5TEST", "p1_version": "50", "power_import_kw": 0.538}
+    assert second["identification"] == "XXX5Zähler"

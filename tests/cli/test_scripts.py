@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("demo", "test", ".ci/run")
 
@@ -15,7 +17,7 @@ SCRIPTS = ("demo", "test", ".ci/run")
 def prepared(script: str, folder: Path, path: str) -> subprocess.CompletedProcess[str]:
     """Run shell lines after prepare.sh, with only these folders to find programs in."""
     lines = f'set -euo pipefail; root={folder}; . "{ROOT}/scripts/prepare.sh"; PATH={path}; {script}'
-    return subprocess.run(["/bin/bash", "-c", lines], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(["/bin/bash", "-c", lines], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -20,6 +20,7 @@ from connectors.modbus_tcp.settings import Settings as ModbusSettings
 from connectors.socket import connector as socket_connector
 from connectors.socket.settings import Settings as SocketSettings
 from tests.support.mqtt import plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Connector, Link
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime import link_timers
@@ -30,7 +31,7 @@ from wattbus.settings import load
 
 NAME = "meter"
 ATTEMPTS = 6
-WITHIN_S = 60.0
+WITHIN_S = PATIENCE_S
 REGISTER = {"read_holding_registers": [{"unit": 1, "address": 1, "count": 1, "datatypes": ">H"}]}
 
 

@@ -23,6 +23,7 @@ import pytest
 
 from tests.api.page.browsing import CHROMIUM, browser_running, expect, person
 from tests.containers.engine import PREFIX, ROOT, Building, run
+from tests.containers.test_materials import check
 from tests.grafana.queries import interpolated, panel_queries, variable_queries
 
 SETPOINT, AS_THE_DEVICE_HAS_IT = "write_register__1__1", "read_holding_registers__1__1"
@@ -499,3 +500,6 @@ def test_the_build_script_makes_an_image_that_runs(building: Building) -> None:
     run(building.folder / "build_docker_image.sh", *options, *network, timeout=600)
     said = run("docker", "run", "--rm", f"{PREFIX}/demo_device:script", "check", "demo_device", check=False)
     assert "demo_device: the settings are right" in said.stderr
+    bill = json.loads((building.folder / "build/sbom/demo_device.cdx.json").read_text(encoding="utf-8"))
+    check(bill)
+    assert {"wattbus", "orjson", "python", "libc6"} <= {part["name"] for part in bill["components"]}

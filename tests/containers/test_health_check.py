@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import free_port
 from wattbus.service import health
 from wattbus.service.health import HealthServer
@@ -21,7 +22,7 @@ async def check(**environment: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", CHECK, env=environment, stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 30)
+    said, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode is not None
     return process.returncode, said.decode().strip()
 

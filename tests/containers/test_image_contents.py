@@ -60,6 +60,8 @@ def test_settings_of_people_do_not_get_in(tmp_path: Path) -> None:
         (project / "connectors/cellar" / name).write_text("# SECRET=1\n")
     (project / "pyproject.toml").write_text("")
     (project / "README.md").write_text("")
+    (project / "LICENSE").write_text("")
+    (project / "connectors/py.typed").write_text("")
     contents.copy(project, tmp_path / "image", "cellar")
     assert {path.name for path in (tmp_path / "image/connectors/cellar").iterdir()} == {
         "__init__.py",

@@ -15,6 +15,7 @@ import pytest
 from controller.service import Controller
 from controller.settings import Settings
 from tests.support.mqtt import PlainClient, Seen, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.retry import Backoff
 
@@ -96,7 +97,7 @@ def settings(mosquitto: Mosquitto, tmp_path: Path) -> Settings:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Controller]:
-    """A controller in this process; it must still run at the end, and then end at once."""
+    """A controller in this process; it must still run at the end, and then end."""
     controller = Controller(settings)
     controller._bus.backoff = Backoff(0.05, 0.2)
     task = asyncio.create_task(controller.run())
@@ -105,7 +106,7 @@ async def running(settings: Settings) -> AsyncIterator[Controller]:
         assert not task.done()
     finally:
         task.cancel()
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([task])
     with contextlib.suppress(asyncio.CancelledError):
         task.result()

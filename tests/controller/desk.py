@@ -139,7 +139,7 @@ class Desk:
         """Another process finds what this one has left, on a broker that has lost everything."""
         directory = PairDirectory([])
         memory = StateFile(folder / "controller.json", "topic", self.clock, lambda fault: None)
-        memory.save(self.control, self.told, directory)
+        memory.save_at_the_end(self.control, self.told, directory)
         self.control = Control(self.options, self.clock)
         assert memory.restore(self.control, PairDirectory([])) == self.told
         self.settle()

@@ -14,6 +14,7 @@ from controller.settings import Settings
 from tests.controller.conftest import Building, now_ms, running
 from tests.controller.desk import plan
 from tests.support.clock import VirtualClock
+from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.mqtt.messages import BadMessage
 
@@ -180,12 +181,12 @@ async def test_a_process_that_never_had_its_name_keeps_its_hands_off_the_memory(
     async with running(settings) as first:
         await building.client.message("controller/controls", actuators=["plain/messages/2/value"])
         async with running(settings) as twin:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (twin._status_publisher.name_lock and twin._status_publisher.name_lock.fault):
                     await asyncio.sleep(0.01)
             await building.schedule(2, plan(None, None, 21))
             await building.commanded(2, 21)
-            first._save()
+            await first._save()
         file = tmp_path / "controller" / "controller.json"
         actuators: dict[str, Any] = json.loads(file.read_bytes())["actuators"]
         assert actuators["plain/messages/2/value"]["schedule"]["timestamp"] <= now_ms()

@@ -122,7 +122,7 @@ def test_a_sensor_of_long_ago_is_not_what_it_says_today(tmp_path: Path) -> None:
     desk.schedule(plan(None, None, 30))
     desk.restart(tmp_path)
     assert desk.values == [21, 30]
-    memory_of(desk, tmp_path).save(desk.control, desk.told, PairDirectory([]))
+    memory_of(desk, tmp_path).save_at_the_end(desk.control, desk.told, PairDirectory([]))
     desk.clock.forward(3600)
     control = Control(desk.options, desk.clock)
     memory_of(desk, tmp_path).restore(control, PairDirectory([]))
@@ -147,7 +147,7 @@ def test_every_cut_of_the_file_is_left_out_or_read(tmp_path: Path) -> None:
     desk.status("online")
     desk.setpoint(wish(None, None, 21, min_value=19))
     desk.schedule(plan(None, None, 30))
-    memory_of(desk, tmp_path).save(desk.control, desk.told, PairDirectory([]))
+    memory_of(desk, tmp_path).save_at_the_end(desk.control, desk.told, PairDirectory([]))
     whole = (tmp_path / "controller.json").read_bytes()
     content = json.loads(whole)
     for key in content:
@@ -161,7 +161,7 @@ def test_every_cut_of_the_file_is_left_out_or_read(tmp_path: Path) -> None:
 
 def test_pairs_of_another_topic_are_not_taken_over(tmp_path: Path) -> None:
     desk = Desk()
-    memory_of(desk, tmp_path).save(desk.control, desk.told, PairDirectory([]))
+    memory_of(desk, tmp_path).save_at_the_end(desk.control, desk.told, PairDirectory([]))
     assert memory_of(desk, tmp_path, topic="another").restore(desk.control, PairDirectory([])) == []
 
 
@@ -171,7 +171,7 @@ def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path, caplog: pytest.L
     faults: list[str] = []
     memory = memory_of(desk, tmp_path / "file", faults)
     for _ in range(2):
-        memory.save(desk.control, desk.told, PairDirectory([]))
+        memory.save_at_the_end(desk.control, desk.told, PairDirectory([]))
     assert desk.control.dirty
     assert "cannot be written" in faults[-1]
     assert len(caplog.records) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.house import listening
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,7 @@ async def test_the_commands_print_what_the_page_says(console: str, environment: 
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         printed = output.decode().splitlines()
         assert all(line in printed for line in lines), f"{command}\n{output.decode()}"
 
@@ -78,7 +79,7 @@ async def test_simulator_and_connector_work_together(
         "wattbus", "simulate", "thermometer", env=environment, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert simulator.stdout is not None
-    said = (await asyncio.wait_for(simulator.stdout.readline(), 30)).decode()
+    said = (await asyncio.wait_for(simulator.stdout.readline(), PATIENCE_S)).decode()
     port = re.search(r":(\d+);", said)
     assert port, said
     variables = {
@@ -91,19 +92,17 @@ async def test_simulator_and_connector_work_together(
     probe = await asyncio.create_subprocess_exec(
         "wattbus", "check", "thermometer", "--probe", env=variables, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(probe.communicate(), 30)
+    output, _ = await asyncio.wait_for(probe.communicate(), PATIENCE_S)
     assert probe.returncode == 0 and b"21.5" in output, output.decode()
 
     connector = await asyncio.create_subprocess_exec("wattbus", "run", "thermometer", env=variables, cwd=tmp_path)
     async with listening(mosquitto.port) as listener:
-        await listener.until(
-            lambda: {"hall/messages/temperature/value", "hall/datapoints"} <= listener.last.keys(), within=30
-        )
+        await listener.until(lambda: {"hall/messages/temperature/value", "hall/datapoints"} <= listener.last.keys())
         assert listener.last["hall/messages/temperature/value"]["value"] == 21.5
         assert {"temperature", "humidity", "led"} == {entry["key"] for entry in listener.last["hall/datapoints"]}
         await listener.client.publish("hall/messages/led-set/value", '{"value": true, "timestamp": 1700000000000}', 1)
-        await listener.until(lambda: "hall/messages/led-set/result" in listener.last, within=30)
+        await listener.until(lambda: "hall/messages/led-set/result" in listener.last)
         assert listener.last["hall/messages/led-set/result"]["outcome"] == "applied"
     for process in (connector, simulator):
         process.terminate()
-        await asyncio.wait_for(process.wait(), 15)
+        await asyncio.wait_for(process.wait(), PATIENCE_S)

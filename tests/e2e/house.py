@@ -20,9 +20,10 @@ from typing import Any
 
 import aiomqtt
 
+from tests.support.waiting import PATIENCE_S, patience
 from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto, free_port
 
-SOON = 60  # seconds: a bound that only a fault reaches
+SOON = PATIENCE_S
 COUNTER = "read_input_registers__1__100"
 TEMPERATURE = "read_input_registers__1__1"
 SETPOINT = "write_register__1__1"
@@ -71,12 +72,12 @@ class Process:
         await self._process.wait()
 
     async def stop(self) -> int:
-        """SIGTERM; its exit code. It must end within seconds."""
+        """SIGTERM; its exit code."""
         if self._process is None:
             return 0
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             return await self._process.wait()
 
     @property
@@ -121,7 +122,7 @@ class House:
         variables = {"DATA_DIRECTORY": str(self.folder / "data"), **common, **variables}
         return Process(service, variables, self.folder / f"{name or service}.log", before)
 
-    def connector_to(self, port: int, name: str = "room", **more: str) -> Process:
+    def connector_to(self, port: int, name: str = "room", *, before: str = "", **more: str) -> Process:
         return self.process(
             "modbus_tcp",
             {
@@ -137,6 +138,7 @@ class House:
                 **more,
             },
             name,
+            before,
         )
 
     @property
@@ -240,14 +242,11 @@ def _gaps(counters: list[int], answered: list[int], logs: str) -> str:
     return f"missing {missing[:20]} ({len(missing)}), twice {twice[:20]} ({len(twice)})\n{logs}"
 
 
-async def until(holds: Callable[[], bool], what: str, tell: Callable[[], str] = str, within: float = SOON) -> None:
+async def until(holds: Callable[[], bool], what: str, tell: Callable[[], str] = str) -> None:
     """Wait for an effect that another process has, e.g. in a database."""
-    try:
-        async with asyncio.timeout(within):
-            while not holds():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"not within {within} s: {what}\n{tell()}") from None
+    async with patience(what, tell):
+        while not holds():
+            await asyncio.sleep(0.05)
 
 
 class Listener:
@@ -270,8 +269,8 @@ class Listener:
             self.all.append((str(message.topic), content))
             self._news.set()
 
-    async def until(self, holds: Callable[[], bool], what: str = "", within: float = SOON) -> None:
-        async with asyncio.timeout(within):
+    async def until(self, holds: Callable[[], bool], what: str = "") -> None:
+        async with patience(what):
             while not holds():
                 self._news.clear()
                 await self._news.wait()

@@ -23,6 +23,9 @@ from wattbus.runtime.connector_runtime import run_connector
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings, load
 
+# What was sent and not confirmed is sent again after this time without any progress: half a minute for buildings.
+REPEATS_SOON = "from wattbus.runtime import retransmission; retransmission.NO_RECEIPT_S = 2.0"
+
 
 async def test_a_broker_killed_twice_and_restarted_without_its_state(tmp_path: Path) -> None:
     async with House(tmp_path).running() as house:
@@ -62,7 +65,9 @@ async def test_history_away_for_a_while_and_the_broker_killed_meanwhile(tmp_path
 
 async def test_the_connector_stopped_and_started_while_history_is_away(tmp_path: Path) -> None:
     """What waits in the outbox survives a clean stop in its file."""
-    async with House(tmp_path).running() as house:
+    house = House(tmp_path)
+    house.connector = house.connector_to(house.device_port, before=REPEATS_SOON)
+    async with house.running():
         await house.further(polls=10)
         await house.history.stop()
         stored = len(house.counters())
@@ -238,7 +243,7 @@ async def test_a_stock_mosquitto_under_a_burst_of_20000_readings(tmp_path: Path)
         await listener.until(lambda: "history/status" in listener.last)
     async with counting(connector, house):
         burst = set(range(1, 20_001))
-        await until(lambda: burst <= set(_counts(house)), "20,000 readings in the database", house.tell, within=120)
+        await until(lambda: burst <= set(_counts(house)), "20,000 readings in the database", house.tell)
         stored = _counts(house)
         assert len(stored) == len(set(stored))
     await house.history.stop()

@@ -16,7 +16,6 @@ from tests.e2e.house import COUNTER, SOON, House, Listener, Process, listening, 
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
 from wattbus.mqtt.embedded_broker import free_port
 
-PATIENCE = 120  # seconds: eleven processes start here, and tests have neighbours
 IMPATIENT = (
     "from wattbus.service import name_lock; name_lock.LOOK_AGAIN_S = 1.0"  # once a minute is too rare for a test
 )
@@ -164,9 +163,7 @@ async def test_of_every_kind_a_second_process_waits_says_so_and_takes_over_when_
     async with Pairs(tmp_path).running() as house, listening(house.broker.port, "+/status") as listener:
         assert isinstance(house, Pairs)
         names = NAMES.values()
-        await until(
-            lambda: all(_state(listener, name) == "online" for name in names), "all are there", house.tell, PATIENCE
-        )
+        await until(lambda: all(_state(listener, name) == "online" for name in names), "all are there", house.tell)
         instances = {name: listener.last[f"{name}/status"]["instance"] for name in names}
         told_before = len(listener.all)
         async with started(house.second):
@@ -198,7 +195,6 @@ async def test_of_every_kind_a_second_process_waits_says_so_and_takes_over_when_
                 ),
                 "the second ones take over",
                 lambda: "\n".join(process.log[-2000:] for process in house.second.values()),
-                PATIENCE,
             )
             for kind, process in house.second.items():
                 assert "name" not in (await faults_of(process)).get(NAMES[kind], {})

@@ -92,8 +92,9 @@ def stored(directory: Path, connector: str = "meter") -> dict[str, dict[int, Any
     found: dict[str, dict[int, Any]] = {}
     for key, at, number, other in rows(
         directory,
-        "SELECT key, time, number, other FROM (SELECT * FROM recent UNION ALL SELECT time, datapoint, number, whole,"
-        f" other, quality FROM history) JOIN datapoints ON datapoint = id WHERE connector = '{connector}'",
+        "SELECT key, time, number, json_value FROM (SELECT * FROM recent UNION ALL SELECT time, datapoint, number,"
+        " is_integer, json_value, quality FROM history) JOIN datapoints ON datapoint = id"
+        f" WHERE connector = '{connector}'",
     ):
         assert at - NOW not in found.setdefault(key, {}), f"{key} at {at} is there twice"
         found[key][at - NOW] = number if other is None else other

@@ -14,6 +14,7 @@ import pytest
 from history.service import run
 from history.settings import Settings
 from tests.history.conftest import SOON, Client, playing, running, stored
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.service import health
@@ -199,7 +200,7 @@ async def test_it_ends_within_seconds_and_says_goodbye(client: Client, settings:
     for sequence in range(1, 200):
         await client.reading(sequence, a=sequence)
     task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.wait([task])
     assert task.cancelled()
     await client.until_state("offline")

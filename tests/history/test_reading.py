@@ -22,7 +22,12 @@ class Told:
 
     def __init__(self, *connectors: str) -> None:
         self.bad: list[tuple[str, str]] = []
-        self.reader = MessageReader(connectors, lambda kind, fault: self.bad.append((kind, fault)), lambda: NOW)
+        self.reader = MessageReader(
+            connectors,
+            lambda kind, fault: self.bad.append((kind, fault)),
+            lambda: NOW,
+            is_beyond=lambda _, timestamp_ms: timestamp_ms > NOW + 3_600_000,
+        )
 
     def read(self, topic: str, payload: Any, retained: bool = False) -> Records:
         records = Records()
@@ -188,3 +193,47 @@ def test_only_wanted_connectors_are_read() -> None:
     message = {"value": 1, "timestamp": NOW}
     assert told.read("a/messages/7/value", message).batch
     assert not told.read("b/messages/7/value", message).batch
+
+
+# -- times that cannot be right ---------------------------------------------------------------------------------------
+
+FUTURES = [NOW + 3_600_001, NOW * 1000, NOW * 1_000_000, 10**40]  # ms; also in microseconds, nanoseconds, nonsense
+
+
+@pytest.mark.parametrize("future", FUTURES)
+def test_a_reading_from_the_future_has_the_time_of_its_arrival_and_is_marked(future: int) -> None:
+    told = Told()
+    message = {"session": SESSION, "sequence": 3, "timestamp": future, "values": {"a": 1, "b": 2}}
+    records = told.read("meter/values", {**message, "quality": {"a": "stale"}})
+    arrived = Arrived("meter", SESSION, 3)
+    reading = ReadingValues("meter", NOW, {"a": 1, "b": 2}, {"a": "stale", "b": "implausible"})
+    assert (records.arrived, records.batch.values, records.restamped) == ([arrived], [reading], [(arrived, reading)])
+    assert told.bad == []
+
+
+def test_also_one_with_a_fault() -> None:
+    payload = f'{{"session":"{SESSION}","sequence":7,"timestamp":{NOW}000,"values":{{"a":NaN,"b":2}}}}'
+    records = Told().read("meter/values", payload.encode())
+    assert records.batch.values == [ReadingValues("meter", NOW, {"b": 2}, {"b": "implausible"})]
+
+
+@pytest.mark.parametrize("future", FUTURES)
+def test_a_value_from_the_future_is_taken_when_it_arrives_and_not_when_it_is_retained(future: int) -> None:
+    told = Told()
+    topic = "bem/messages/7/value"
+    records = told.read(topic, {"value": 21, "timestamp": future})
+    assert records.batch.values == [TopicValue("bem", topic, NOW, 21, "implausible")]
+    assert told.read(topic, {"value": 21, "timestamp": future}, retained=True).batch.values == []
+    assert told.read(topic, {"value": 21, "timestamp": NOW + 3_600_000}, retained=True).batch.values == [
+        TopicValue("bem", topic, NOW + 3_600_000, 21)
+    ]
+
+
+@pytest.mark.parametrize("future", FUTURES)
+def test_plans_and_outcomes_from_the_future_too(future: int) -> None:
+    told = Told()
+    records = told.read("bem/messages/7/setpoint", {"setpoint": [], "timestamp": future}, retained=True)
+    assert records.batch.plans == [Plan("setpoint", "bem", "bem/messages/7/value", NOW, [], is_restamped=True)]
+    outcome = {"id": "x", "value": 1, "command_timestamp": None, "timestamp": future, "outcome": "applied"}
+    [stored] = told.read("bem/messages/7/result", outcome).batch.outcomes
+    assert stored == Outcome("bem", "bem/messages/7/value", NOW, "applied", 1, "", "x", None)

@@ -12,8 +12,11 @@ import pytest
 from history import reading as reading_module
 from history.settings import Settings
 from tests.history.conftest import NOW, SESSION, Client, rows, running, stored
+from tests.support.recording import until
 from wattbus import metrics
+from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.mqtt.messages import ValuesMessage
 from wattbus.storage import Batch, BatchRefused, ReadingValues, Written
 from wattbus.storage.history_store import HistoryStore
 
@@ -187,3 +190,48 @@ async def test_a_row_that_the_database_refuses_costs_that_message_only(
         await client.reading(n, **values)
     await client.until_receipt("meter", 9)
     assert stored(tmp_path) == {"a": {n: float(n) for n in range(1, 10) if n != 5}}
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("history")
+async def test_a_time_in_the_future_is_not_believed_and_the_reading_is_there_once(
+    client: Client, tmp_path: Path
+) -> None:
+    now_ms = SYSTEM_CLOCK.now_ms()
+    payload = ValuesMessage(session=SESSION, sequence=1, timestamp=now_ms * 1000, values={"a": 5}).payload()
+    await client.publish("meter/values", payload)
+    await client.until_receipt("meter", 1)
+    await client.until_state("degraded")
+    client.receipts.clear()
+    for _ in range(2):  # in one batch and in two
+        await client.publish("meter/values", payload)
+    await client.until_receipt("meter", 1)
+    await client.reading(2, a=6)
+    await client.until_receipt("meter", 2)
+    found = rows(tmp_path, "SELECT time, number, quality FROM recent ORDER BY number")
+    assert [(number, quality) for _, number, quality in found] == [(5.0, "implausible"), (6.0, None)]
+    assert 0 <= found[0][0] - now_ms < 60_000
+
+
+async def test_what_is_retained_with_a_time_in_the_future_makes_no_row_at_each_start(
+    client: Client, settings: Settings, tmp_path: Path
+) -> None:
+    future_ms = SYSTEM_CLOCK.now_ms() + 7_200_000
+    value, setpoint = {"value": 21, "timestamp": future_ms}, {"setpoint": None, "timestamp": future_ms}
+    async with running(settings):
+        await client.until_state("online")
+        await client.publish("bem/messages/7/value", value, retain=True)
+        await client.publish("bem/messages/7-set/setpoint", setpoint, retain=True)
+        await until(lambda: stored(tmp_path, "bem") != {} and len(rows(tmp_path, "SELECT * FROM setpoints")) == 1)
+    for number in (1, 2):
+        changed = settings.model_copy(update={"service_name": f"history-{number}"})
+        async with running(changed):  # with a session of its own: what is retained comes again
+            await client.until_state("degraded", changed.name)
+            await client.reading(number, a=1)
+            await client.until_receipt("meter", number)
+    assert len(stored(tmp_path, "bem")["7"]) == len(rows(tmp_path, "SELECT * FROM setpoints")) == 1
+    async with running(settings.model_copy(update={"service_name": "history-3", "future_limit_seconds": 8000.0})):
+        await until(lambda: len(rows(tmp_path, "SELECT * FROM setpoints")) == 2)
+        await until(lambda: future_ms - NOW in stored(tmp_path, "bem")["7"])

@@ -14,6 +14,7 @@ from history.neighbours import Neighbours
 from history.settings import Settings
 from tests.history.conftest import Client, running, stored
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
@@ -21,7 +22,7 @@ from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
 
-SOON = 30
+SOON = PATIENCE_S
 
 
 @pytest.fixture

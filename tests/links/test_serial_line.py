@@ -16,9 +16,10 @@ import serial.rfc2217
 from links.serial_line import PAUSE_ABOVE_BYTES, Line, open_line
 from links.serial_port import SerialPort
 from links.serial_pty import PseudoTerminal
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import LinkDown
 
-WITHIN_S = 10.0
+WITHIN_S = PATIENCE_S
 
 
 async def read_all(line: Line, count: int) -> bytes:

@@ -19,6 +19,7 @@ from raw_db.settings import Settings
 from tests.raw_db.conftest import NOW, Client, metric, playing, running, stored, until, until_stored
 from tests.raw_db.json_texts import JSON_TEXTS
 from tests.raw_db.test_envelope import NO_RAW_MESSAGES
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.recording import retention_job
 from wattbus.storage import BatchRefused, RawRecord, Written, open_store
@@ -191,7 +192,7 @@ async def test_history_and_raw_db_share_one_database(client: Client, settings: S
             await client.raw(at, f'"{at:0300}"')
             await client.publish("meter/messages/a/value", {"value": at, "timestamp": NOW + at})
         assert len(await until_stored(shared, 300)) == 300
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not (known := await store.datapoints()) or len(await store.values(known[0].id)) < 300:
                 await asyncio.sleep(0.02)
         await store.close()

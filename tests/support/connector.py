@@ -30,9 +30,17 @@ class ScriptedConnector:
 
     # -- the test speaks --------------------------------------------------------------------------------------------
 
-    def read(self, values: Mapping[str, Any], timestamp_ms: int | None = None, device: str = "") -> None:
+    def read(
+        self,
+        values: Mapping[str, Any],
+        timestamp_ms: int | None = None,
+        device: str = "",
+        *,
+        is_unverified: bool = False,
+    ) -> None:
         """The device says this."""
-        self._script.put_nowait({"values": dict(values), "timestamp": timestamp_ms, "device": device})
+        reading = {"values": dict(values), "timestamp": timestamp_ms, "device": device}
+        self._script.put_nowait({**reading, "unverified": True} if is_unverified else reading)
 
     def answer(self) -> None:
         """The device answers, and says nothing else."""
@@ -65,7 +73,10 @@ class ScriptedConnector:
     def decode(self, raw: JsonValue) -> Iterable[Reading]:
         if not isinstance(raw, dict):
             raise DecodeError(f"{raw!r} is no frame of ours")
-        return [Reading(raw["values"], raw["timestamp"], raw["device"])]  # a KeyError here is a bug, on purpose
+        is_unverified = raw.get("unverified", False)
+        return [
+            Reading(raw["values"], raw["timestamp"], raw["device"], is_unverified)
+        ]  # a KeyError here is a bug, on purpose
 
     async def write(self, key: str, value: Scalar) -> None:
         self.written.append((key, value))

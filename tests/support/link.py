@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Connector, Datapoint
 from wattbus.errors import DecodeError, LinkDown, causes
 from wattbus.jsontext import JsonValue
 from wattbus.runtime.readings import flatten, raw_fault
 
-WITHIN_S = 15.0  # a bound that only a hang reaches
+WITHIN_S = PATIENCE_S
 
 
 @dataclass

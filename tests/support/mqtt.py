@@ -13,7 +13,9 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-SOON_S = 20.0  # a bound that only a hang reaches
+from tests.support.waiting import PATIENCE_S
+
+SOON_S = PATIENCE_S
 
 
 @dataclass(frozen=True)

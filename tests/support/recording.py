@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
 
-SOON = 30  # seconds: a bound that only a hang reaches
+SOON = PATIENCE_S
 NOW = (time.time_ns() // 10**9 - 86_400) * 1000  # ms, yesterday: retention leaves it alone
 
 
@@ -87,14 +88,14 @@ async def playing(client: C) -> AsyncIterator[C]:
 
 @contextlib.asynccontextmanager
 async def in_this_process(service: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """A service; it must still run at the end, and then end at once."""
+    """A service; it must still run at the end, and then end."""
     task = asyncio.create_task(service)
     try:
         yield task
         assert not task.done()
     finally:
         task.cancel()
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([task])
     with contextlib.suppress(asyncio.CancelledError):
         task.result()

@@ -15,8 +15,9 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 
 SENT_AT_MS = 1_700_000_000_000  # what the sender of a command says; nobody judges it by that
 _ROWS = """
-SELECT time, number, other FROM (
-  SELECT time, datapoint, number, other FROM recent UNION ALL SELECT time, datapoint, number, other FROM history
+SELECT time, number, json_value FROM (
+  SELECT time, datapoint, number, json_value FROM recent
+  UNION ALL SELECT time, datapoint, number, json_value FROM history
 ) JOIN datapoints ON datapoints.id = datapoint
 WHERE connector = :connector AND key = :key AND type = 'sensor' ORDER BY time
 """

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cli.conftest import clean_environment
+from tests.support.waiting import PATIENCE_S
 
-SOON = 60.0  # a bound that only a hang reaches
+SOON = PATIENCE_S
 
 
 @dataclass

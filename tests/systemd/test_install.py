@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
 from wattbus.cli import systemd, up
 from wattbus.cli.suite import read_suite
 
@@ -27,7 +28,7 @@ GROUP = "root:x:0:\ndialout:x:20:\n"
 def install(*arguments: str | Path, code: int = 0) -> str:
     """Run the script; what it said."""
     done = subprocess.run(
-        [ROOT / "systemd" / "install", *arguments], capture_output=True, text=True, timeout=120, check=False
+        [ROOT / "systemd" / "install", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == code, done.stderr + done.stdout
     return done.stderr + done.stdout

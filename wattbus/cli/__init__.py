@@ -17,9 +17,10 @@ from wattbus.cli.raw import add as add_raw
 from wattbus.cli.run import add as add_run
 from wattbus.cli.simulate import add as add_simulate
 from wattbus.cli.up import add as add_up
-from wattbus.errors import ConfigError
+from wattbus.errors import ConfigError, ReadingsLost
 from wattbus.service import journal
 
+READINGS_LOST = 1  # exit code
 WRONG_SETTINGS = 2  # exit code, the same as for a wrong command line
 
 EXAMPLE = """\
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"{level}wattbus: {line}", file=sys.stderr)
         return WRONG_SETTINGS
+    except ReadingsLost as error:
+        logging.getLogger(__name__).error("%s", error)
+        return READINGS_LOST
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `wattbus decode … | head`
@@ -58,5 +62,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"wattbus {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=AnyOrderParser)
     for add in (add_run, add_up, add_demo, add_check, add_datapoints, add_decode, add_raw, add_simulate):
-        add(commands)
+        add(commands)  # type: ignore[arg-type]
     return parser

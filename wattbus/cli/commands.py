@@ -16,7 +16,7 @@ class AnyOrderParser(argparse.ArgumentParser):
 
     _is_within = False
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         if self._is_within:
             return super().parse_known_args(args, namespace)
         self._is_within = True

@@ -42,9 +42,10 @@ def add(commands: Commands) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    connector, read_text = _decoder(arguments.connector, arguments.env_file)
+    connector, read_text, encoding = _decoder(arguments.connector, arguments.env_file)
     failed = False
-    with _opened(arguments.file) as lines:
+    with _opened(arguments.file) as file:
+        lines = (_as_text(line, encoding) for line in file)
         for result in results(lines, connector, read_text):
             failed = failed or "error" in result
             sys.stdout.write(dumps(result).decode() + "\n")
@@ -52,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _decoder(name: str, env_file: Path | None) -> tuple[Connector, TextReader | None]:
+def _decoder(name: str, env_file: Path | None) -> tuple[Connector, TextReader | None, str]:
     service, create = discovery.find_connector(name)
     given = read_variables(env_file).given
     made = placeholders(service.settings_class, given)
@@ -60,21 +61,33 @@ def _decoder(name: str, env_file: Path | None) -> tuple[Connector, TextReader | 
     configure_logging(settings.level)
     if made:
         print(f"wattbus: not set, and not needed unless decoding needs it: {', '.join(made)}", file=sys.stderr)
-    return create(settings), getattr(discovery.part(name, "codec"), "raw_messages", None)
+    codec = discovery.part(name, "codec")
+    return create(settings), getattr(codec, "raw_messages", None), getattr(codec, "FALLBACK_ENCODING", "utf-8")
 
 
 @contextlib.contextmanager
 def _opened(name: str) -> Iterator[TextIO]:
     if name == "-":
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
         yield sys.stdin
         return
     try:
-        file = Path(name).open(encoding="utf-8", errors="replace")  # noqa: SIM115 - the next line closes it
+        file = Path(name).open(encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - the next line closes it
     except OSError as error:
         raise ConfigError(f"cannot read {name}: {error.strerror}") from None
     with file:
         yield file
+
+
+def _as_text(line: str, encoding: str) -> str:
+    """A line that is no UTF-8 is in the protocol's own encoding."""
+    if line.isascii():
+        return line
+    data = line.encode("utf-8", errors="surrogateescape")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode(encoding, errors="replace")
 
 
 def results(lines: Iterable[str], connector: Connector, read_text: TextReader | None) -> Iterator[dict[str, Any]]:

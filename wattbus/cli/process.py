@@ -27,10 +27,12 @@ def run_process(main: Callable[[], Coroutine[Any, Any, None]], grace_s: float = 
 
 
 async def _bounded(main: Callable[[], Coroutine[Any, Any, None]], grace_s: float) -> None:
+    failed = True
     try:
         await run_until_signal(main(), grace_s)
+        failed = False
     finally:
-        code = 1 if await _stragglers() else 0
+        code = 1 if await _stragglers() or failed else 0
         # Beyond this a library's thread may still try to connect; asyncio would wait for it.
         asyncio.get_running_loop().call_later(THREADS_S, os._exit, code)
 

@@ -16,7 +16,7 @@ from wattbus.cli.commands import Commands, command
 from wattbus.cli.process import health_served_when_free, run_process
 from wattbus.cli.suite import Faulty, Member, Suite, read_suite
 from wattbus.cli.systemd import Reports
-from wattbus.errors import AddressTaken, ConfigError, StopAsked
+from wattbus.errors import AddressTaken, ConfigError, ReadingsLost, StopAsked
 from wattbus.retry import Backoff
 from wattbus.service import health
 from wattbus.service.lifecycle import SERVICE, configure_logging, in_service, supervise
@@ -98,6 +98,9 @@ async def _serve(suite: Suite, started: Started, seconds: float | None, notifier
             _, late = await asyncio.wait(tasks, timeout=SERVICES_END_S)
             if late:
                 log.error("did not end within %g s: %s", SERVICES_END_S, ", ".join(task.get_name() for task in late))
+        ended = [task for task in tasks if task.done() and not task.cancelled()]
+        if lost := [str(error) for task in ended if isinstance(error := task.exception(), ReadingsLost)]:
+            raise ReadingsLost("; ".join(lost))
         if not any(task.cancelled() for task in tasks) and not late:
             raise ConfigError("no service is left: each of them gave up because of its settings, see above")
 

@@ -85,9 +85,11 @@ class MqttClient:
 
     @property
     def connected(self) -> bool:
+        """Whether there is a connection and the subscriptions stand."""
         return self._connected.is_set()
 
     async def wait_connected(self) -> None:
+        """Wait until there is a connection and the subscriptions stand."""
         await self._connected.wait()
 
     def on_connect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -297,6 +299,7 @@ class MqttClient:
         return frozenset(self._subscriptions.streamed)
 
     async def unsubscribe(self, filters: Iterable[str]) -> None:
+        """End subscriptions of the stream, now and at every later connect. Raises BrokerAway."""
         await self.leave([topic for topic in filters if self._subscriptions.streamed.pop(topic, None) is not None])
 
     async def leave(self, filters: Iterable[str]) -> None:

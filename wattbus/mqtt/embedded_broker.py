@@ -110,6 +110,7 @@ class Mosquitto:
 
     @property
     def pid(self) -> int | None:
+        """Its process id, None while it does not run."""
         return self._process.pid if self._process else None
 
     async def wait(self) -> int:
@@ -117,6 +118,7 @@ class Mosquitto:
         return await self._process.wait() if self._process else 0
 
     async def stop(self) -> None:
+        """SIGTERM, and SIGKILL if it has not ended after 10 s."""
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:

@@ -15,7 +15,7 @@ from wattbus.connector import DataFormat, DatapointType, Scalar
 from wattbus.errors import WattbusError
 from wattbus.jsontext import JsonValue, dumps
 
-Quality = Literal["stale", "implausible", "offline"]  # left out when a value is good
+Quality = Literal["stale", "implausible", "unverified", "offline"]  # left out when a value is good
 State = Literal["online", "degraded", "offline"]
 Outcome = Literal["applied", "rejected", "failed", "expired"]
 TimestampMs = Annotated[int, Field(ge=-(2**53), le=2**53)]

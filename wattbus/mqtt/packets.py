@@ -61,7 +61,8 @@ class Published:
 class Acknowledging(Protocol):
     """Who passes acknowledgements on to the broker."""
 
-    def acknowledge_in_order(self, connection: int) -> None: ...
+    def acknowledge_in_order(self, connection: int) -> None:
+        """Send the acknowledgements that are due on this connection; nothing if it is gone."""
 
 
 @dataclass(slots=True)

@@ -48,6 +48,7 @@ class Publisher:
         self._largest_packet = min(LARGEST_PACKET, getattr(limits, "MaximumPacketSize", None) or LARGEST_PACKET)
 
     def open(self) -> None:
+        """The subscriptions stand: messages may go out."""
         self._open = True
         self._room.set()
 

@@ -73,14 +73,17 @@ class RangeSet:
         return [(max(self._starts[i], first), min(self._ends[i], last)) for i in range(low, high)]
 
     def copy(self) -> RangeSet:
+        """Another set with the same numbers."""
         return RangeSet(self.ranges())
 
     @property
     def first(self) -> int | None:
+        """The smallest number, None when there is none."""
         return self._starts[0] if self._starts else None
 
     @property
     def last(self) -> int | None:
+        """The largest number, None when there is none."""
         return self._ends[-1] if self._ends else None
 
     def __iter__(self) -> Iterator[int]:

@@ -59,17 +59,20 @@ class Receiver:
         self._client, self._connection = client, connection
 
     def detach(self) -> None:
+        """The connection is gone: what was not acknowledged on it comes again on the next one."""
         self._client = None
         self._unacknowledged.clear()
 
     def watch(self, topic_filter: str, callback: Watcher) -> None:
         # The socket is read in nobody's name: logs of the callback belong to whoever watches.
+        """Call `callback` at once for each message whose topic matches."""
         watching = _Watching(topic_filter, callback, contextvars.copy_context())
         self._watchers.setdefault(topic_filter.rpartition("/")[2], []).append(watching)
 
     # -- what comes -------------------------------------------------------------------------------------------------
 
     def received(self, message: MQTTMessage, session: int) -> None:
+        """Take a message of the present connection, in the broker's `session`."""
         self._counters.received += 1
         given = message.properties
         try:
@@ -144,6 +147,7 @@ class Receiver:
         return taken
 
     async def stream(self) -> AsyncIterator[IncomingMessage]:
+        """Every message, one after the other, over all connections."""
         while True:
             for incoming in await self.next(1):
                 yield incoming

@@ -35,12 +35,15 @@ class Refusals:
 
 
 def publishing(topic: str) -> str:
+    """The name of a refusal to take messages on a topic."""
     return f"publishing refused: {topic}"
 
 
 def too_large(topic: str) -> str:
+    """The name of a refusal because of a message's size."""
     return f"too large: {topic}"
 
 
 def subscription(topic_filter: str) -> str:
+    """The name of a refusal to deliver what matches a filter."""
     return f"subscription refused: {topic_filter}"

@@ -30,6 +30,7 @@ class Subscriptions:
         self._refused: set[str] = set()  # by the broker of the present connection
 
     def is_streamed(self, topic: str) -> bool:
+        """Whether messages on a topic belong into the stream."""
         if topic in self.streamed:
             return True
         return any(match(wide, topic) for wide in self.streamed if "+" in wide or "#" in wide)

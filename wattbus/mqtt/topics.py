@@ -15,42 +15,52 @@ LONGEST_ID = 200  # characters; a topic may have 65,535 bytes, but people and ot
 
 
 def controls(controller: str) -> str:
+    """All that a controller sends commands to: `${controller}/controls`."""
     return f"{controller}/controls"
 
 
 def available_datapoints(connector: str) -> str:
+    """`${connector}/available_datapoints`: key → example value, as BEMCom has it."""
     return f"{connector}/available_datapoints"
 
 
 def datapoints(connector: str) -> str:
+    """`${connector}/datapoints`: what a connector has, with topic, unit and limits."""
     return f"{connector}/datapoints"
 
 
 def datapoint_map(connector: str) -> str:
+    """`${connector}/datapoint_map`: which datapoints are published, and where."""
     return f"{connector}/datapoint_map"
 
 
 def values(connector: str) -> str:
+    """`${connector}/values`: whole readings, numbered."""
     return f"{connector}/values"
 
 
 def receipts(connector: str) -> str:
+    """`history/receipts/${connector}`: what history has of a connector's readings."""
     return f"history/receipts/{connector}"
 
 
 def raw_message(connector: str) -> str:
+    """`${connector}/raw_message_to_db`: what a device sent, before it was decoded."""
     return f"{connector}/raw_message_to_db"
 
 
 def heartbeat(connector: str) -> str:
+    """`${connector}/heartbeat`: that it works, and when it says so next."""
     return f"{connector}/heartbeat"
 
 
 def logs(connector: str) -> str:
+    """`${service}/logs`: its log from INFO on."""
     return f"{connector}/logs"
 
 
 def status(service: str) -> str:
+    """`${service}/status`: how it is, retained, also its Last Will."""
     return f"{service}/status"
 
 
@@ -65,6 +75,7 @@ def is_of_services(topic: str) -> bool:
 
 
 def value(connector: str, topic_id: str) -> str:
+    """`${connector}/messages/${id}/value`: state of a sensor, command to an actuator."""
     return f"{connector}/messages/{topic_id}/value"
 
 

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class Closable(Protocol):
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""
 
 
 S = TypeVar("S", bound=Closable)
@@ -101,6 +102,7 @@ class Database(Generic[S]):
         self._status_publisher.set("online", self._size)
 
     async def close(self) -> None:
+        """Let go of the database; it is opened again when it is needed."""
         store, self._store = self._store, None
         if store is not None:
             await store.close()

@@ -22,15 +22,17 @@ log = logging.getLogger(__name__)
 FIRST_S = 60.0  # a machine without a clock of its own has asked for the time by then
 INTERVAL_S = 300.0
 DAY_MS = 86_400_000
-UNSUSPICIOUS_MS = 2 * DAY_MS  # what is due after a weekend off, or in a service that starts every night
+UNSUSPICIOUS_DAYS = 2  # what is due after a weekend off, or in a service that starts every night
 PATIENCE_S = 86_400.0
 FOR_EVER_DAYS = 1e6
 
 
 class Retainable(Closable, Protocol):
-    async def retain(self, retention: Retention, now_ms: int) -> Removed: ...
+    async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """Remove what is beyond the bounds at `now_ms`; what was removed."""
 
-    async def oldest_ms(self) -> int | None: ...
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """The time of the oldest row (ms), None when there is none."""
 
 
 S = TypeVar("S", bound=Retainable)
@@ -65,6 +67,7 @@ class Retaining(Generic[S]):
         self._waiting_since: float | None = None
 
     async def run(self) -> None:
+        """Keep to the bounds, for ever."""
         await self._clock.sleep(FIRST_S)
         while True:
             try:
@@ -83,10 +86,8 @@ class Retaining(Generic[S]):
 
     async def _is_suspicious(self, now_ms: int) -> bool:
         """Whether too much is too old at once, and has not been for a day yet."""
-        oldest_days = self._retention.oldest_days
-        oldest_ms = await self._database.once(lambda store: store.oldest_ms()) if oldest_days is not None else None
-        due_ms = 0 if oldest_days is None or oldest_ms is None else now_ms - oldest_days * DAY_MS - oldest_ms
-        if due_ms <= UNSUSPICIOUS_MS:
+        due_ms = await self._due_beyond_doubt(now_ms)
+        if not due_ms:
             self._waiting_since = None
             return False
         now_s = self._clock.monotonic()
@@ -99,6 +100,28 @@ class Retaining(Generic[S]):
                 due_ms / DAY_MS,
             )
         return now_s - self._waiting_since < PATIENCE_S
+
+    async def _due_beyond_doubt(self, now_ms: int) -> int:
+        """How much time lies between the oldest row and what is just too old, when it is more than usual; else 0 (ms).
+
+        Days that have rows are counted: one row from 1970, of a device without a clock, makes no years of them. When
+        all that there is would go, the clock is in doubt all the same.
+        """
+        if self._retention.oldest_days is None:
+            return 0
+        cutoff = now_ms - int(self._retention.oldest_days * DAY_MS)
+        oldest_ms = await self._oldest_ms(None)
+        if oldest_ms is None or cutoff - oldest_ms <= UNSUSPICIOUS_DAYS * DAY_MS:
+            return 0
+        days = 0
+        next_ms: int | None = oldest_ms
+        while next_ms is not None and next_ms < cutoff and days <= UNSUSPICIOUS_DAYS:
+            days += 1
+            next_ms = await self._oldest_ms(next_ms + DAY_MS)
+        return cutoff - oldest_ms if days > UNSUSPICIOUS_DAYS or next_ms is None else 0
+
+    async def _oldest_ms(self, from_ms: int | None) -> int | None:
+        return await self._database.once(lambda store: store.oldest_ms(from_ms))
 
     def _tell(self, removed: Removed) -> None:
         self._subject.removed.labels(self._service, "age").inc(removed.by_age)

@@ -48,6 +48,7 @@ class Announcer:
         self.announced_before: dict[str, str] = {}  # by an earlier process: topic → key of its sensors
 
     def changed(self) -> None:
+        """There are other datapoints, or other topics: announce them soon."""
         self._topics_changed.set()
         self._news.set()
 

@@ -77,6 +77,7 @@ class CommandExecutor:
 
     @property
     def in_gap(self) -> bool:
+        """Whether what waited at the broker during an outage is still coming in."""
         return self._gap is not None
 
     def gap_begins(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from pathlib import Path
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Accompanied, Connector, Datapoint
-from wattbus.errors import reason_to_end
+from wattbus.errors import ReadingsLost, reason_to_end
 from wattbus.jsontext import JsonValue
 from wattbus.mqtt import topics
 from wattbus.mqtt.client import MqttClient
@@ -29,6 +30,8 @@ from wattbus.runtime.reading_pipeline import ReadingPipeline
 from wattbus.runtime.staleness import Staleness
 from wattbus.runtime.state_topics import StateTopics
 from wattbus.service import health
+from wattbus.service.disk import submit
+from wattbus.service.future_times import FutureTimes
 from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import ConnectorSettings
@@ -74,6 +77,7 @@ class Runtime:
             session_expiry_s=round(settings.command_max_age_seconds),
         )
         self._status_publisher.attach(self._bus)  # before ourselves: the status is told first
+        self._bus.before_connect(self._take_over)  # after the name lock: what lies in our folder may be another one's
         self._bus.on_connect(self._on_connect)
         for statuses in (topics.ALL_STATUSES, topics.status(topics.HISTORY)):  # a strict broker allows the latter only
             self._bus.watch(statuses, self._on_any_status)
@@ -109,6 +113,7 @@ class Runtime:
             self._sender,
             raw_sender,
             self._state,
+            FutureTimes(self._status_publisher, settings.future_limit_seconds, clock),
             clock,
             self._announcer.changed,
         )
@@ -137,7 +142,16 @@ class Runtime:
         self._bus.on_disconnect(self._commands.gap_begins)
 
     def _new_outbox(self, session: str, directory: Path) -> Outbox:
-        return Outbox(session, directory, max_bytes=self._settings.outbox_max_bytes, clock=self._clock)
+        return Outbox(
+            session,
+            directory,
+            owner=self.name,
+            max_bytes=self._settings.outbox_max_bytes,
+            write_s=self._settings.outbox_write_seconds,
+            on_disk=submit,
+            take_over=False,
+            clock=self._clock,
+        )
 
     def _senders(self, folder: Path) -> tuple[OutboxPublisher, OutboxPublisher | None]:
         sender = OutboxPublisher(
@@ -147,13 +161,21 @@ class Runtime:
             service=self.name,
             histories=KnownHistories(self.name, folder / "history-seen"),
             history_grace_s=self._settings.history_grace_seconds,
+            write_s=self._settings.outbox_write_seconds,
+            conditions=self._status_publisher.conditions,
             clock=self._clock,
         )
         if self._raw_outbox is None:
             return sender, None
         raw_topic = topics.raw_message(self.name)
         raw = OutboxPublisher(
-            self._bus, raw_topic, self._raw_outbox, service=self.name, receipts=False, clock=self._clock
+            self._bus,
+            raw_topic,
+            self._raw_outbox,
+            service=self.name,
+            receipts=False,
+            write_s=self._settings.outbox_write_seconds,
+            clock=self._clock,
         )
         return sender, raw
 
@@ -172,22 +194,62 @@ class Runtime:
         health.of(self.name).stuck("run", lambda: self._link.stuck)
         await self._bus.subscribe(self._handlers)
         async with on_the_bus(self._bus, self._status_publisher):
+            delivery = self._delivery()
             try:
                 async with asyncio.TaskGroup() as tasks:
                     self._start(tasks)
             except BaseExceptionGroup as group:
                 raise reason_to_end(group) or group from None
             finally:
-                self._outbox.flush()
-                if self._raw_outbox is not None:
-                    self._raw_outbox.flush()
+                try:
+                    await self._save()
+                finally:
+                    for task in delivery:
+                        task.cancel()
+                    await asyncio.wait(delivery)
+
+    async def _take_over(self) -> None:
+        for sender in (self._sender, self._raw_sender):
+            if sender is not None:
+                sender.take_over()
+
+    def _delivery(self) -> list[asyncio.Task[None]]:
+        """What goes on while everything else ends: readings go out and receipts come in."""
+        work = {"readings": self._sender.run, "bus messages": self._consume}
+        if self._raw_sender is not None:
+            work["raw messages"] = self._raw_sender.run
+        return [
+            asyncio.create_task(supervise(name, coroutine, clock=self._clock), name=f"{self.name} {name}")
+            for name, coroutine in work.items()
+        ]
+
+    async def _save(self) -> None:
+        """Put on disk what waits; if that cannot be, wait a moment for history, then say what is lost.
+
+        Raises ReadingsLost.
+        """
+        if self._raw_outbox is not None:
+            self._raw_outbox.flush()
+            self._raw_outbox.close()
+        if not self._outbox.flush():
+            log.error("the outbox cannot be saved (%s): waiting for history's receipts", self._outbox.fault)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.outbox_stop_seconds):
+                    while not self._outbox.flush():  # a receipt makes it true, or room on the disk
+                        await self._clock.sleep(0.05)
+        lost = self._outbox.in_memory
+        self._outbox.close()
+        if lost:
+            number = sum(last - first + 1 for first, last in lost)
+            raise ReadingsLost(
+                f"{self.name} ends and loses {number} readings that neither its disk nor history has: numbers "
+                f"{', '.join(f'{first}–{last}' for first, last in lost[:20])} of session {self._outbox.session}"
+            )
 
     def _start(self, tasks: asyncio.TaskGroup) -> None:
         work = {
             "link": self._link.run,
-            "readings": self._sender.run,
             "commands": self._commands.run,
-            "bus messages": self._consume,
             "announcements": self._announcer.announce,
             "topics": self._announcer.follow,
             "state topics": self._state.run,
@@ -196,8 +258,6 @@ class Runtime:
             "staleness": self._watch_staleness,
             "old datapoints": lambda: self._announcer.forget_old_datapoints(lambda: self._link.state == "online"),
         }
-        if self._raw_sender is not None:
-            work["raw messages"] = self._raw_sender.run
         if isinstance(self._connector, Accompanied):
             work["company"] = self._connector.accompany
         for name, coroutine in work.items():
@@ -271,7 +331,7 @@ class Runtime:
     def _on_any_status(self, delivery: IncomingMessage) -> None:
         """Some of all services are histories."""
         try:
-            self._sender.status_of(delivery.topic.split("/")[0], delivery.payload)
+            self._sender.status_of(delivery.topic.split("/")[0], delivery.payload, retained=delivery.retain)
         except BadMessage as error:
             self._note_bad("history", delivery, error)
 
@@ -305,13 +365,16 @@ class Runtime:
     # -- the link speaks (LinkEvents) -------------------------------------------------------------------------------
 
     def link_changed(self) -> None:
+        """The link, or what is said about it, has changed: status and values follow."""
         self._status_publisher.set(self._link.state, self._link.detail, self._link.link_state.value)
 
     def link_left(self) -> None:
+        """The link is not up any more: all values turn `offline`."""
         self._state.mark_all("offline")
         self._old_states.all_left()
 
     def device_left(self, name: str) -> None:
+        """One of several devices is away: its values turn `offline`."""
         self._state.mark(self._registry.sensors_of(name), "offline")
         self._old_states.device_left(name)
 

@@ -85,6 +85,7 @@ class DatapointRegistry:
         return False
 
     def sensor(self, key: str) -> Datapoint | None:
+        """The sensor with this key, None when there is none."""
         return self._known.get(("sensor", key))
 
     def sensors_of(self, device: str) -> Iterable[str]:
@@ -155,6 +156,7 @@ class DatapointRegistry:
 
     @property
     def topics(self) -> Topics:
+        """The value topics that are in use now."""
         return Topics(frozenset(self._sensor_topics.values()), frozenset(self._actuators))
 
     def _datapoint_and_topic(self, identity: Identity) -> tuple[Datapoint, str]:

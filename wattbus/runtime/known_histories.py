@@ -48,6 +48,17 @@ class KnownHistories:
         works = status.state == "online" if status.recording is None else status.recording
         return self._note(service, works and status.state != "offline")
 
+    @property
+    def recording(self) -> list[str]:
+        """Those that say that they record us now."""
+        return [name for name, records in self._recording.items() if records]
+
+    def take_for_away(self) -> bool:
+        """Nobody stands behind what their statuses say; whether that is news."""
+        found = self.recording
+        self._recording.update(dict.fromkeys(found, False))
+        return bool(found)
+
     def heard_receipt(self) -> bool:
         """Somebody gives receipts who does not say that he is a history (an older one, with a name of its own)."""
         return not self._recording and self._note(topics.HISTORY, False)

@@ -69,6 +69,7 @@ class LinkStates:
             self.judge()
 
     def values_came(self) -> None:
+        """A message with values came: the link is up. Whether that is new."""
         if not self._has_given_values:
             self._has_answered = self._has_given_values = True
             self.judge()

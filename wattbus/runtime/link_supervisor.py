@@ -35,7 +35,8 @@ class Permit(Protocol):
     """Whether this process may speak to the device at all: not while another one lives that has its name."""
 
     @property
-    def fault(self) -> str: ...
+    def fault(self) -> str:
+        """Why run() must not be entered now, "" when it may."""
 
     async def granted(self) -> None:
         """Wait until it may."""
@@ -96,10 +97,12 @@ class LinkSupervisor:
     # -- what the connector is given --------------------------------------------------------------------------------
 
     def connected(self) -> None:
+        """As `Link.connected`."""
         self._timers.connected()
         self._states.connected()
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
+        """As `Link.emit`."""
         decoded = self._emit(raw, timestamp_ms)
         if decoded.values:
             self._timers.values_came()
@@ -109,11 +112,13 @@ class LinkSupervisor:
             self._states.nonsense_came(decoded.fault)
 
     def announce(self, datapoints: Iterable[Datapoint]) -> None:
+        """As `Link.announce`."""
         self._announce(datapoints)
         if self.link_state is LinkState.CONNECTED:
             self._states.judge()  # what is announced may be due
 
     def unit(self, name: str, up: bool, reason: str = "") -> None:
+        """As `Link.unit`."""
         if up:
             if self.devices_away.came_back(name):
                 self._events.link_changed()
@@ -128,6 +133,7 @@ class LinkSupervisor:
 
     @property
     def link_state(self) -> LinkState:
+        """How the link stands now."""
         return self._states.state
 
     @property
@@ -137,6 +143,7 @@ class LinkSupervisor:
 
     @property
     def state(self) -> State:
+        """The state of the service as far as the link makes it."""
         return "degraded" if self.fault or self.devices_away else "online"
 
     @property

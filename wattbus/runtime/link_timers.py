@@ -33,16 +33,19 @@ class LinkTimers:
         self._entered_at, self._connected_at, self._nonsense = self._clock.monotonic(), None, ""
 
     def connected(self) -> None:
+        """The other side has answered: settling begins."""
         if self._connected_at is None:
             self._connected_at = self._clock.monotonic()
             if self._quiet_since is None:
                 self._quiet_since = self._connected_at
 
     def values_came(self) -> None:
+        """A message with values came."""
         self.connected()
         self._quiet_since, self._nonsense = self._clock.monotonic(), ""
 
     def nonsense_came(self, fault: str) -> None:
+        """A message came that gave no value."""
         self._nonsense = fault
 
     def broke(self) -> None:
@@ -53,6 +56,7 @@ class LinkTimers:
 
     @property
     def has_settled(self) -> bool:
+        """Whether the link has stood long enough to count."""
         return self._connected_at is not None and self._clock.monotonic() - self._connected_at >= SETTLED_AFTER_S
 
     def is_value_due(self) -> bool:

@@ -62,6 +62,7 @@ class OldStates:
         self._needed.set()
 
     def device_left(self, name: str) -> None:
+        """A device is away: what an earlier process left as good for it is not."""
         self._devices_away.add(name)
         self._needed.set()
 

@@ -14,9 +14,12 @@ from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import Receipt, ValuesMessage
 from wattbus.mqtt.packets import TOO_LARGE, Outgoing, Published
 from wattbus.retry import Backoff
+from wattbus.runtime.history_doubts import HistoryDoubts
 from wattbus.runtime.known_histories import KnownHistories
 from wattbus.runtime.outbox import Outbox
+from wattbus.runtime.outbox_conditions import OutboxConditions
 from wattbus.runtime.retransmission import RetransmissionState
+from wattbus.service.conditions import Conditions
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class OutboxPublisher:
         receipts: bool = True,
         histories: KnownHistories | None = None,
         history_grace_s: float = 60.0,
+        write_s: float = 1.0,
+        conditions: Conditions | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.ledger = RetransmissionState(outbox, clock)
@@ -56,8 +61,10 @@ class OutboxPublisher:
         self._undecided = asyncio.Event()
         self._pause = Backoff(first_s=1.0, longest_s=60.0)
         self._not_before = 0.0
-        self._refused_told = False
-        self._overflowed = 0
+        self._write_s = write_s
+        conditions = Conditions(service, clock=clock) if conditions is None else conditions
+        self._conditions = OutboxConditions(outbox, conditions, clock)
+        self._doubts = HistoryDoubts(bus, self._histories, outbox.session, clock)
         if not receipts:
             self.ledger.history = "absent"
         elif self._histories.state != "none":
@@ -66,26 +73,33 @@ class OutboxPublisher:
 
     @property
     def session(self) -> str:
+        """The session of the readings that come in now."""
         return self._outbox.session
 
     def put(self, message: Callable[[int], bytes]) -> int:
         """Take one more message, made from the number it gets; that number. Never waits."""
         sequence = self._outbox.last_sequence + 1
         self._outbox.put(sequence, message(sequence))
-        if self._outbox.overflowed != self._overflowed:
-            self._note_overflow()
+        if overflowed := self._conditions.overflowed():
+            DROPPED.labels(self._service).inc(overflowed)
+            self.ledger.forget_lost()
         self._work.set()
         return sequence
 
-    def _note_overflow(self) -> None:
-        if not self._overflowed:
-            log.error("the outbox is full: the oldest readings are lost from now on (OUTBOX_MAX_BYTES)")
-        DROPPED.labels(self._service).inc(self._outbox.overflowed - self._overflowed)
-        self._overflowed = self._outbox.overflowed
-        self.ledger.forget_lost()
+    def take_over(self) -> None:
+        """The name is ours: what earlier processes left is sent, and what of it is lost is reported."""
+        self._outbox.take_over()
+        for session, ranges in self._outbox.dropped.items():
+            self._conditions.lost(
+                session, ranges, "their process ended before they were written, or its file is damaged"
+            )
+        self.ledger.adopt()
+        self._work.set()
 
-    def status_of(self, service: str, payload: bytes) -> None:
+    def status_of(self, service: str, payload: bytes, *, retained: bool = False) -> None:
         """A message on `${service}/status`. Raises BadMessage."""
+        if not retained:
+            self._doubts.answered(service)
         if self._histories.take(service, payload):
             self._histories_changed()
 
@@ -100,8 +114,10 @@ class OutboxPublisher:
 
     def receipt(self, receipt: Receipt, *, old: bool = False) -> None:
         """What history has; `old` ones were retained by the broker and may be all that is left of a history."""
-        if not old and self._histories.heard_receipt():
-            self._histories_changed()
+        if not old:
+            self._doubts.heard_receipt()
+            if self._histories.heard_receipt():
+                self._histories_changed()
         gone = self.ledger.receipt(receipt)
         if gone:
             self._outbox.drop(receipt.session, gone)
@@ -109,6 +125,7 @@ class OutboxPublisher:
 
     async def _connected(self) -> None:
         self.ledger.connected()
+        self._doubts.heard_receipt()
         self._work.set()
 
     async def run(self) -> None:
@@ -172,17 +189,15 @@ class OutboxPublisher:
             self._give_up(session, sequence, error)
             return
         self.ledger.not_published(session, sequence)
-        self._tell_refused(error)
+        self._pause_publishing()
 
-    def _tell_refused(self, error: PublishError) -> None:
+    def _pause_publishing(self) -> None:
+        """What the broker refuses now it may take later; that it does so is a condition of the client already."""
         if self._clock.monotonic() >= self._not_before:
             self._not_before = self._clock.monotonic() + self._pause.next_s()
-        if not self._refused_told:
-            self._refused_told = True
-            log.error("readings cannot be published and wait: %s", error)
 
     def _give_up(self, session: str, sequence: int, error: PublishError) -> None:
-        log.error("reading %d is lost: %s", sequence, error)
+        self._conditions.lost(session, [(sequence, sequence)], error.reason)
         DROPPED.labels(self._service).inc()
         self.ledger.not_published(session, sequence)
         self._outbox.drop(session, [(sequence, sequence)])
@@ -201,18 +216,23 @@ class OutboxPublisher:
                 await self._bus.publish(Outgoing(self._topic, report.payload()))
             except BrokerAway:
                 return True
-            except PublishError as error:
-                self._tell_refused(error)
+            except PublishError:
+                self._pause_publishing()
                 return False
             self.ledger.reported(session, ranges)
         return True
 
     async def _watch(self) -> None:
         while True:
-            await self._clock.sleep(1.0)
-            self._outbox.spill_old()
+            await self._clock.sleep(min(1.0, self._write_s))
+            self._outbox.tick()
+            self._conditions.look()
             if self.ledger.repeat_overdue():
                 self._work.set()
+            waits = self._receipts and self.ledger.history == "online" and len(self._outbox) > 0
+            self._conditions.no_receipts_for(await self._doubts.look(waits))
+            if self._doubts.nobody_answers and self._histories.take_for_away():
+                self._histories_changed()
 
     async def _decide_whether_there_is_a_history(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from wattbus.runtime.link_supervisor import Decoded
 from wattbus.runtime.outbox_publisher import OutboxPublisher
 from wattbus.runtime.readings import Plausibility, TimestampAllocator, flatten, raw_fault
 from wattbus.runtime.state_topics import StateTopics
+from wattbus.service.future_times import FutureTimes
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class ReadingPipeline:
         sender: OutboxPublisher,
         raw_sender: OutboxPublisher | None,
         state: StateTopics,
+        future: FutureTimes,
         clock: Clock,
         discovered: Callable[[], None],
     ) -> None:
@@ -46,6 +48,7 @@ class ReadingPipeline:
         self._sender = sender
         self._raw_sender = raw_sender
         self._state = state
+        self._future = future
         self._clock = clock
         self._discovered = discovered
         self._stamps = TimestampAllocator()
@@ -55,7 +58,8 @@ class ReadingPipeline:
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> Decoded:
         """Publish raw, if asked, then decode; a message that makes no sense is kept raw, counted, and that is all."""
-        received_ms = self._clock.now_ms() if timestamp_ms is None else timestamp_ms
+        in_doubt = timestamp_ms is not None and self._future.is_beyond(self._name, timestamp_ms)
+        received_ms = self._clock.now_ms() if timestamp_ms is None or in_doubt else timestamp_ms
         RAW_MESSAGES.labels(self._name).inc()
         if self._raw_sender is not None:
             self._publish_raw(self._raw_sender, raw, received_ms)
@@ -68,7 +72,7 @@ class ReadingPipeline:
             metrics.BUGS.labels(self._name, "decode").inc()
             self._count_decode_error("a bug in the decoder", traceback=True)
             return Decoded(0, "a bug in the decoder")
-        return Decoded(sum(self._take(reading, received_ms) for reading in readings))
+        return Decoded(sum(self._take(reading, received_ms, in_doubt) for reading in readings))
 
     def _publish_raw(self, sender: OutboxPublisher, raw: JsonValue, received_ms: int) -> None:
         """What is no JSON is left out and counted; its values may be sound all the same."""
@@ -87,8 +91,8 @@ class ReadingPipeline:
         if self._decode_errors == 1 or self._decode_errors % 100 == 0:
             log.warning("cannot decode raw message (%d so far): %s", self._decode_errors, reason, exc_info=traceback)
 
-    def _take(self, reading: Reading, received_ms: int) -> int:
-        """How many values the reading has."""
+    def _take(self, reading: Reading, received_ms: int, in_doubt: bool) -> int:
+        """How many values the reading has. `in_doubt`: the time of the raw message was not to be believed."""
         READINGS.labels(self._name).inc()
         flat = flatten(reading)
         if flat.faults:
@@ -99,17 +103,23 @@ class ReadingPipeline:
         if reading.timestamp_ms is None:
             values, stamp = flat.values, self._stamps.received(flat.values, received_ms)
         else:
-            stamp, values = self._stamps.own(flat.values, reading.timestamp_ms)
+            in_doubt = self._future.is_beyond(reading.device or self._name, reading.timestamp_ms)
+            if in_doubt:
+                stamp, values = self._stamps.arrived(flat.values, reading.timestamp_ms, received_ms)
+            else:
+                stamp, values = self._stamps.own(flat.values, reading.timestamp_ms)
             self._state.repeated(flat.values.keys() - values.keys())
         topics = {key: topic for key in values if (topic := self._catalogue.topic_of(key)) is not None}
         if topics:
-            self._publish({key: values[key] for key in topics}, topics, stamp)
+            own: Quality | None = "implausible" if in_doubt else "unverified" if reading.is_unverified else None
+            self._publish({key: values[key] for key in topics}, topics, stamp, own)
         return len(flat.values)
 
-    def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int) -> None:
+    def _publish(self, values: dict[str, Scalar], topics: dict[str, str], stamp: int, own: Quality | None) -> None:
+        """`own` is the quality of the reading as a whole, None: it is good; each value may be worse."""
         quality: dict[str, Quality] = {}
         for key, value in values.items():
-            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp)
+            judged = self._plausibility.quality(self._catalogue.sensor(key), value, stamp) or own
             if judged is not None:
                 quality[key] = judged
 

@@ -91,25 +91,38 @@ class TimestampAllocator:
 
     def received(self, values: Mapping[str, Scalar], now_ms: int) -> int:
         """The timestamp of a reading that has none of its own."""
-        latest = max((self._last[key].stamp for key in values if key in self._last), default=None)
-        stamp = now_ms
-        if latest is not None and latest >= now_ms > latest - CLOCK_WENT_BACK_MS:
-            stamp = latest + 1
+        stamp = self._rising(values, now_ms)
         self._note(values, stamp, stamp)
         return stamp
 
+    def arrived(self, values: Mapping[str, Scalar], device_ms: int, now_ms: int) -> tuple[int, dict[str, Scalar]]:
+        """As `own`, of a device's time that cannot be right: what is news has the timestamp of its arrival."""
+        news = self._news(values, device_ms)
+        stamp = self._rising(news, now_ms)
+        self._note(news, stamp, device_ms)
+        return stamp, news
+
     def own(self, values: Mapping[str, Scalar], device_ms: int) -> tuple[int, dict[str, Scalar]]:
         """The timestamp of a reading with the device's own time, and what of it is news."""
-        known = {key: last for key in values if (last := self._last.get(key)) is not None}
-        repeated = {key for key, last in known.items() if last.says(device_ms, values[key])}
-        news = {key: value for key, value in values.items() if key not in repeated}
-        before = [last for key, last in known.items() if key in news]
+        news = self._news(values, device_ms)
+        before = [last for key in news if (last := self._last.get(key)) is not None]
         # Of several values at one time of the device, each got a stamp of its own.
         stamp = max([device_ms, *(last.stamp + 1 for last in before if last.at == device_ms)])
         while any(last.stamp == stamp for last in before):
             stamp += 1
         self._note(news, stamp, device_ms)
         return stamp, news
+
+    def _rising(self, values: Mapping[str, Scalar], now_ms: int) -> int:
+        latest = max((self._last[key].stamp for key in values if key in self._last), default=None)
+        if latest is not None and latest >= now_ms > latest - CLOCK_WENT_BACK_MS:
+            return latest + 1
+        return now_ms
+
+    def _news(self, values: Mapping[str, Scalar], device_ms: int) -> dict[str, Scalar]:
+        """What is not the last value once more, at the device's same time."""
+        last = self._last
+        return {key: value for key, value in values.items() if key not in last or not last[key].says(device_ms, value)}
 
     def _note(self, values: Mapping[str, Scalar], stamp: int, at: int) -> None:
         for key, value in values.items():
@@ -135,6 +148,7 @@ class Plausibility:
         self._counters: dict[str, tuple[int, float]] = {}
 
     def quality(self, datapoint: Datapoint | None, value: Scalar, timestamp_ms: int) -> Quality | None:
+        """`implausible` or None for a value at a time (ms)."""
         if datapoint is None or isinstance(value, bool) or not isinstance(value, int | float):
             return None
         low, high = datapoint.min_value, datapoint.max_value

@@ -45,9 +45,13 @@ class RetransmissionState:
         self._in_flight: set[tuple[str, int]] = set()  # not acknowledged by the broker yet
         self._quiet_since: dict[str, float] = {}  # by session, while something waits
         self._told_lost: dict[str, tuple[float, RangeSet]] = {}  # reported as lost (when, what), no receipt since
-        for session in outbox.sessions:
-            if session != outbox.session:
-                self._again[session] = outbox.pending(session).copy()
+        self.adopt()
+
+    def adopt(self) -> None:
+        """What the outbox has taken over from earlier processes is to be sent."""
+        for session in self._outbox.sessions:
+            if session != self._outbox.session and session not in self._again:
+                self._again[session] = self._outbox.pending(session).copy()
 
     # -- what to send -----------------------------------------------------------------------------------------------
 

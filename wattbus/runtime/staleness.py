@@ -35,6 +35,7 @@ class Staleness:
             self._wait(key, self._heard_at[key])
 
     def is_stale(self, key: str) -> bool:
+        """Whether a sensor was not heard for longer than expected."""
         limit_s, heard_at = self._limit_s(key), self._heard_at.get(key)
         return limit_s is not None and heard_at is not None and heard_at + limit_s < self._clock.monotonic()
 

@@ -110,6 +110,7 @@ class StateTopics:
         self._send_later(changed)
 
     def mark_all(self, quality: Quality) -> None:
+        """As `mark`, for every sensor."""
         self.mark(self._sensors, quality)
 
     def move(self, topics: dict[str, str]) -> None:
@@ -119,6 +120,7 @@ class StateTopics:
         self._send_later(moved)
 
     def publish_all(self) -> None:
+        """Publish every sensor's state again, in slices: the broker may have lost it."""
         self._send_later(self._sensors)
 
     def _send_later(self, keys: Iterable[str]) -> None:

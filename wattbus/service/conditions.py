@@ -38,6 +38,7 @@ CURES: dict[str, str] = {
     "database": "Is the database running and reachable, its disk not full, and DATABASE_URL right?",
     "database changed": "If a backup was restored, all is well: what connectors still hold is asked for.",
     "clock": "Set the clock of this machine (time synchronisation).",
+    "times in the future": "Set the clock of that device, or the one of this machine if it is behind.",
     "records overlap": "Give each history connectors of its own (HISTORY_CONNECTORS).",
 }
 
@@ -58,6 +59,7 @@ class Condition:
         return self.cause
 
     def message(self) -> ConditionMessage:
+        """As it stands in the status."""
         return ConditionMessage(name=self.name, since=self.since_ms, cause=self.cause, cure=self.cure)
 
 
@@ -102,6 +104,7 @@ class Conditions:
         return len(self._present)
 
     def get(self, name: str) -> Condition | None:
+        """The condition of this name, None when it does not hold now."""
         return self._present.get(name)
 
     def not_ready(self) -> str:
@@ -109,6 +112,7 @@ class Conditions:
         return "; ".join(f"{found.name}: {found.cause}" for found in self._present.values() if not found.ready)
 
     def texts(self) -> list[str]:
+        """The causes of all of them, the oldest first."""
         return [condition.text for condition in self._present.values()]
 
     def messages(self) -> list[ConditionMessage]:

@@ -45,6 +45,7 @@ class ConnectorLife:
             self._heard_at_s = now_s
 
     def take_heartbeat(self, heartbeat: Heartbeat, now_s: float) -> None:
+        """`${C}/heartbeat`: it lives, and says when it does so next."""
         self.heartbeat = heartbeat
         self._heard_at_s = now_s
 

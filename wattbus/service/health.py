@@ -35,15 +35,19 @@ class Health:
         self._details = details
 
     def in_detail(self) -> JsonValue:
+        """All that its services tell about themselves beside faults, for `/details`."""
         return self._details()
 
     def alive(self, name: str, check: Check) -> None:
+        """Register a check of whether the service works at all; it gives the fault, or ""."""
         self._alive[name] = check
 
     def stuck(self, name: str, check: Check) -> None:
+        """Register a check of what only a new process mends; it gives the fault, or ""."""
         self._stuck[name] = check
 
     def ready(self, name: str, check: Check) -> None:
+        """Register a check of whether the service can do its job; it gives the fault, or ""."""
         self._ready[name] = check
 
     def faults(self, *, ready: bool) -> dict[str, str]:
@@ -127,4 +131,5 @@ class HealthServer:
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
+        """Close the port."""
         await self._runner.cleanup()

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 UNTAKEN_S = 120.0
 CANCEL_AGAIN_S = 1.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last one: the terminal was closed
 
 # The service that the running task belongs to: several of them share a process under `wattbus up`.
 SERVICE: contextvars.ContextVar[str] = contextvars.ContextVar("wattbus_service", default="wattbus")
@@ -61,6 +62,7 @@ class LogPublisher(logging.Handler):
         self._loop = asyncio.get_running_loop()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Publish a record of this service, from any thread; others' are left to them."""
         if SERVICE.get() != self._service or record.name.startswith("wattbus.mqtt.client"):
             return
         try:
@@ -156,7 +158,10 @@ async def supervise(
 
 
 async def run_until_signal(main: Coroutine[Any, Any, None], grace_s: float = 8.0) -> None:
-    """Run `main` until it ends or SIGTERM or SIGINT comes; then cancel it and wait at most `grace_s` seconds."""
+    """Run `main` until it ends, or SIGTERM, SIGINT or SIGHUP comes; then cancel it and wait at most `grace_s` s.
+
+    Raises what `main` raises, also when it was told to end (ReadingsLost).
+    """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(main)
     stop = loop.create_future()
@@ -165,12 +170,12 @@ async def run_until_signal(main: Coroutine[Any, Any, None], grace_s: float = 8.0
         if not stop.done():
             stop.set_result(None)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop_once)
     try:
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
     if not task.done():
         task.cancel()

@@ -69,10 +69,12 @@ class StatusPublisher:
 
     @property
     def state(self) -> State:
+        """What the status says: `degraded` also because of conditions."""
         return "degraded" if self._state == "online" and self.conditions else self._state
 
     @property
     def detail(self) -> str:
+        """The causes of all conditions, and the state's own detail."""
         return "; ".join(filter(None, (*self.conditions.texts(), self._detail)))
 
     @property

@@ -64,6 +64,7 @@ class Notifier:
         return True
 
     def close(self) -> None:
+        """Close the socket to systemd."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -5,9 +5,9 @@ and, apart from them, raw messages.
 conformance tests. Services meet here for tables and on the bus for everything else.
 """
 
-from wattbus.storage.editable import EditableStore
 from wattbus.storage.errors import BatchRefused, DatabaseAway
 from wattbus.storage.factory import check_url, open_editable_store, open_raw_reader, open_raw_store, open_store
+from wattbus.storage.history_store import EditableStore
 from wattbus.storage.raw import RawConnector, RawCursor, RawReader, RawRecord, RawStore, StoredRawMessage
 from wattbus.storage.records import (
     ALWAYS,
@@ -15,6 +15,7 @@ from wattbus.storage.records import (
     Batch,
     Outcome,
     Plan,
+    PlanKind,
     ReadingValues,
     Removed,
     Retention,
@@ -31,8 +32,8 @@ from wattbus.storage.store import Aggregate, Store
 
 __all__ = [
     "ALWAYS", "Aggregate", "Announcement", "Batch", "BatchRefused", "DatabaseAway", "EditableStore", "Outcome", "Plan",
-    "RawConnector", "RawCursor", "RawReader", "RawRecord", "RawStore", "ReadingValues", "Removed", "Retention",
-    "SessionState", "Span", "Store", "StoredDatapoint", "StoredOutcome", "StoredPlan", "StoredRawMessage",
+    "PlanKind", "RawConnector", "RawCursor", "RawReader", "RawRecord", "RawStore", "ReadingValues", "Removed",
+    "Retention", "SessionState", "Span", "Store", "StoredDatapoint", "StoredOutcome", "StoredPlan", "StoredRawMessage",
     "StoredValue", "TopicValue", "Written", "check_url", "open_editable_store", "open_raw_reader",
     "open_raw_store", "open_store",
 ]  # fmt: skip

@@ -10,8 +10,7 @@ from wattbus.connector import DatapointType
 from wattbus.storage import commands
 from wattbus.storage.records import Batch, ReadingValues, Written
 from wattbus.storage.registry import DatapointIds
-from wattbus.storage.value_table import Row
-from wattbus.storage.values import Unstorable, storable, to_columns
+from wattbus.storage.values import Row, Unstorable, storable, to_columns
 
 
 class BatchRows:

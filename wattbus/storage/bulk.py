@@ -66,6 +66,28 @@ async def _insert_part(
     return (await connection.exec_driver_sql(statement, tuple(parameters))).rowcount
 
 
+async def matching(
+    connection: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], condition: str
+) -> list[int]:
+    """Which of the rows, by their index, meet a row of the table. On SQLite alone.
+
+    `condition` speaks of `given`, which has `columns`, and of `present`, the table; its index should find the key.
+    """
+    found: set[int] = set()
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        part = rows[start : start + ROWS_PER_STATEMENT]
+        size = 1 << (len(part) - 1).bit_length()
+        numbered = [(number, *row) for number, row in enumerate(part, start)]
+        parameters = [field for row in numbered for field in row]
+        parameters += list(numbered[-1]) * (size - len(part))
+        statement = (
+            f"WITH given (number_of_row, {', '.join(columns)}) AS (VALUES {_places(len(columns) + 1, size)})"
+            f" SELECT number_of_row FROM given CROSS JOIN {table.name} AS present WHERE {condition}"
+        )
+        found.update((await connection.exec_driver_sql(statement, tuple(parameters))).scalars())
+    return sorted(found)
+
+
 @lru_cache(maxsize=64)
 def _places(columns: int, rows: int) -> str:
     one = "(" + ",".join("?" * columns) + ")"

@@ -17,6 +17,8 @@ PLANS: dict[PlanKind, Table] = {"setpoint": setpoints, "schedule": schedules}
 async def write_plan(connection: AsyncConnection, plan: Plan, id_of: Callable[[str], int]) -> Written:
     """Keyed (datapoint, timestamp); the later written of two different ones wins."""
     table, datapoint, items = PLANS[plan.kind], id_of(plan.topic), to_text(plan.items)
+    if plan.is_restamped and await _newest(connection, table, datapoint) == items:
+        return Written(redelivered=1)
     new = text(f"INSERT INTO {table.name} (datapoint, time, items) VALUES (:datapoint, :time, :items)"
                " ON CONFLICT DO NOTHING")  # fmt: skip
     row = {"datapoint": datapoint, "time": plan.timestamp_ms, "items": items}
@@ -25,6 +27,12 @@ async def write_plan(connection: AsyncConnection, plan: Plan, id_of: Callable[[s
     different = (table.c.datapoint == datapoint, table.c.time == plan.timestamp_ms, table.c["items"] != items)
     changed = await connection.execute(update(table).where(*different).values(items=items))
     return Written(conflicts=1) if changed.rowcount else Written(redelivered=1)
+
+
+async def _newest(connection: AsyncConnection, table: Table, datapoint: int) -> str | None:
+    of_one = select(table.c["items"]).where(table.c.datapoint == datapoint).order_by(table.c.time.desc()).limit(1)
+    newest: str | None = (await connection.execute(of_one)).scalar()
+    return newest
 
 
 async def write_outcome(connection: AsyncConnection, outcome: Outcome, id_of: Callable[[str], int]) -> Written:

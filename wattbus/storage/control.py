@@ -41,6 +41,7 @@ class ControlTables:
         self._engine = engine
 
     async def controllers(self) -> list[StoredController]:
+        """Every controller, in the order in which they were made."""
         async with self._engine.reading() as connection:
             found = await connection.execute(select(controllers).order_by(controllers.c.id))
             return [StoredController(*row) for row in found]
@@ -80,6 +81,7 @@ class ControlTables:
         return await self._save(controlled_datapoints, row, pair_id)
 
     async def delete_pair(self, pair_id: int) -> bool:
+        """Forget a pair; nothing happens when it is gone already."""
         return await self._delete(controlled_datapoints, pair_id)
 
     async def _save(self, table: Table, row: dict[str, object], present: int | None) -> int | None:

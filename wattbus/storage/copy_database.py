@@ -39,8 +39,7 @@ from wattbus.storage.schema import (
     sessions,
     setpoints,
 )
-from wattbus.storage.value_table import COLUMNS
-from wattbus.storage.values import storable
+from wattbus.storage.values import COLUMNS, storable
 
 ROWS_AT_ONCE = 10_000
 FAILED = 1  # exit code

@@ -11,8 +11,7 @@ from wattbus.jsontext import JsonValue
 from wattbus.storage.commands import PLANS, write_plan
 from wattbus.storage.engine import Engine
 from wattbus.storage.records import Plan, PlanKind, Written
-from wattbus.storage.value_table import Row, ValueTable
-from wattbus.storage.values import to_columns
+from wattbus.storage.values import Row, ValueTable, to_columns
 
 
 class Corrections:
@@ -21,22 +20,22 @@ class Corrections:
     The first of two numbers is how many were new, the second how many were there already.
     """
 
-    def __init__(self, engine: Engine, layout: ValueTable) -> None:
+    def __init__(self, engine: Engine, table: ValueTable) -> None:
         self._engine = engine
-        self._layout = layout
+        self._table = table
 
     async def put_values(self, datapoint: int, values: Mapping[int, JsonValue]) -> tuple[int, int]:
         """Write values by their timestamps (ms). Raises Unstorable when one of them is no JSON value."""
         rows: list[Row] = [(time, datapoint, *to_columns(value), None) for time, value in values.items()]
 
         async def work(connection: AsyncConnection) -> Written:
-            return await self._layout.insert(connection, rows)
+            return await self._table.replace(connection, rows)
 
         return _counts(await self._engine.write(work))
 
     async def delete_value(self, datapoint: int, timestamp_ms: int) -> bool:
         """Whether it was there."""
-        return await self._delete(self._layout.tables, datapoint, timestamp_ms)
+        return await self._delete(self._table.tables, datapoint, timestamp_ms)
 
     async def put_plans(self, kind: PlanKind, datapoint: int, plans: Mapping[int, JsonValue]) -> tuple[int, int]:
         """Write setpoints or schedules by their timestamps (ms)."""

@@ -13,8 +13,7 @@ from wattbus.connector import DatapointType
 from wattbus.jsontext import JsonValue
 from wattbus.storage import bulk
 from wattbus.storage.edit_tables import datapoint_edits
-from wattbus.storage.engine import Engine
-from wattbus.storage.locks import alone_with_datapoints
+from wattbus.storage.engine import Engine, alone_with_datapoints
 from wattbus.storage.schema import datapoints
 from wattbus.storage.values import from_text, storable, to_text
 
@@ -43,6 +42,7 @@ class Edits:
         self._engine = engine
 
     async def load(self) -> dict[Identity, DatapointEdit]:
+        """Every edit, by its datapoint. Raises DatabaseAway."""
         async with self._engine.reading() as connection:
             found = await connection.execute(select(datapoint_edits))
             return {

@@ -8,10 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from wattbus.cancellation import raise_if_cancelled
 from wattbus.storage.errors import DatabaseAway, plain_errors
+
+# Locks that writers of one PostgreSQL database hold until their transaction ends, always taken in this order. Any
+# number will do that nobody else in the database uses: "wattbus" in ASCII, and which lock.
+MIGRATIONS = 0x77617474627573 << 8 | 1
+DATAPOINTS = 0x77617474627573 << 8 | 2
+RETENTION = {"history": 0x77617474627573 << 8 | 3, "raw_messages": 0x77617474627573 << 8 | 4}
 
 BUSY_S = 2.0  # how long one attempt waits for somebody else's lock; beyond it we wait, with the loop free
 
@@ -30,7 +37,8 @@ class Engine(Protocol):
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that sees one state of the database and cannot change it."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End all connections."""
 
 
 class Writer:
@@ -73,6 +81,7 @@ class Writer:
                 raise
 
     async def close(self) -> None:
+        """End its connection."""
         async with self._writing:
             await self._drop_connection()
 
@@ -91,3 +100,13 @@ async def reading(readers: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with readers.begin() as connection:
             raise_if_cancelled()
             yield connection
+
+
+async def alone_with_datapoints(connection: AsyncConnection) -> None:
+    """Take it before values are written in the same transaction, to change the list of datapoints.
+
+    On SQLite there is one writer at a time. On PostgreSQL history processes and the API write side by side: whoever
+    changes that list is alone with it, so that two of them can never wait for each other.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({DATAPOINTS})"))

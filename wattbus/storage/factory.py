@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from wattbus.errors import ConfigError
-from wattbus.storage.editable import EditableStore
-from wattbus.storage.engine import Engine
-from wattbus.storage.history_store import HistoryStore
+from wattbus.storage.engine import BUSY_S, Engine
+from wattbus.storage.history_store import EditableStore, HistoryStore
 from wattbus.storage.raw import RawReader, RawStore
-from wattbus.storage.raw_reader import RawTableReader
-from wattbus.storage.sqlite.parts import SqliteParts
+from wattbus.storage.raw_table import RawTableReader
+from wattbus.storage.retention import SteppingRetainer
+from wattbus.storage.sqlite.engine import SqliteEngine, require_file, sqlite_url
+from wattbus.storage.sqlite.pages import bytes_of_history, give_back
+from wattbus.storage.sqlite.raw import SqliteRawStore
+from wattbus.storage.sqlite.two_level_table import TwoLevelTable
 from wattbus.storage.store import Store
-from wattbus.storage.value_table import Retainer, ValueTable
+from wattbus.storage.values import Retainer, ValueTable
 
 POSTGRESQL_SCHEMES = ("postgresql", "postgres", "timescaledb", "timescale")
 EXPECTED = "sqlite:///path/to/file.db or postgresql://user:password@host:port/name"
 
 
 class Openable(Protocol):
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date. Raises DatabaseAway, ConfigError."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""
 
 
 class OpenableRawStore(RawStore, Openable, Protocol): ...
@@ -30,35 +37,66 @@ class OpenableRawStore(RawStore, Openable, Protocol): ...
 S = TypeVar("S", bound=Openable)
 
 
-class Parts(Protocol):
-    """What stores are made of; one kind per database. Making them contacts nothing."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stores are made of; of one kind per database. Making them contacts nothing.
+
+    `must_exist` raises DatabaseAway when reading would make a database.
+    """
 
     engine: Engine
+    value_table: Callable[[], ValueTable]
+    retainer: Callable[[], Retainer]
+    raw_store: Callable[[], OpenableRawStore]
+    raw_reader: Callable[[], RawTableReader]
+    must_exist: Callable[[], None]
 
-    def layout(self) -> ValueTable: ...
-
-    def retainer(self) -> Retainer: ...
-
-    def raw_store(self) -> OpenableRawStore: ...
-
-    def raw_reader(self) -> RawTableReader: ...
-
-    def must_exist(self) -> None:
-        """Raises DatabaseAway when reading would make a database."""
+    def history_store(self) -> HistoryStore:
+        return HistoryStore(self.engine, self.value_table(), self.retainer())
 
 
 def parts(database_url: str, busy_s: float | None = None) -> Parts:
     """Of the database that is meant. Raises ConfigError, without the URL: it may hold a password."""
     scheme = database_url.partition("://")[0].partition("+")[0]
     if scheme == "sqlite":
-        return SqliteParts(database_url, busy_s)
+        return _of_sqlite(database_url, busy_s)
     if scheme in POSTGRESQL_SCHEMES:
-        from wattbus.storage.postgres.parts import PostgresParts  # its driver is not loaded where nobody needs it
-
-        return PostgresParts(database_url, busy_s)
+        return _of_postgresql(database_url, busy_s)
     if "://" not in database_url:
         raise ConfigError(f"DATABASE_URL: not a URL; expected {EXPECTED}")
     raise ConfigError(f"DATABASE_URL: {scheme} is not supported; expected {EXPECTED}")
+
+
+def _of_sqlite(database_url: str, busy_s: float | None) -> Parts:
+    url = sqlite_url(database_url)
+    engine = SqliteEngine(url, BUSY_S if busy_s is None else busy_s)
+    return Parts(
+        engine,
+        value_table=TwoLevelTable,
+        retainer=lambda: SteppingRetainer(engine, TwoLevelTable.tables, bytes_of_history, give_back),
+        raw_store=lambda: SqliteRawStore(engine),
+        raw_reader=lambda: RawTableReader(engine),
+        must_exist=lambda: require_file(url),
+    )
+
+
+def _of_postgresql(database_url: str, busy_s: float | None) -> Parts:
+    """Its driver is not loaded where nobody needs it."""
+    from wattbus.storage.postgres.address import driver_url
+    from wattbus.storage.postgres.engine import LOCK_S, PostgresEngine
+    from wattbus.storage.postgres.history_table import HistoryTable
+    from wattbus.storage.postgres.raw import PostgresRawReader, PostgresRawStore
+    from wattbus.storage.postgres.retention import history_retainer
+
+    engine = PostgresEngine(driver_url(database_url), LOCK_S if busy_s is None else busy_s)
+    return Parts(
+        engine,
+        value_table=HistoryTable,
+        retainer=lambda: history_retainer(engine),
+        raw_store=lambda: PostgresRawStore(engine),
+        raw_reader=lambda: PostgresRawReader(engine),
+        must_exist=lambda: None,  # connecting makes no database
+    )
 
 
 def check_url(database_url: str) -> None:
@@ -73,14 +111,13 @@ async def open_store(database_url: str, *, busy_s: float | None = None) -> Store
     the schema is newer than this version, DatabaseAway when it cannot be opened now.
     """
     made = parts(database_url, busy_s)
-    return await _opened(HistoryStore(made.engine, made.layout(), made.retainer()))
+    return await _opened(made.history_store())
 
 
 async def open_editable_store(database_url: str, *, busy_s: float | None = None) -> EditableStore:
     """As `open_store`, with what people edit."""
     made = parts(database_url, busy_s)
-    history = HistoryStore(made.engine, made.layout(), made.retainer())
-    return await _opened(EditableStore(made.engine, history, made.layout()))
+    return await _opened(EditableStore(made.engine, made.history_store(), made.value_table()))
 
 
 async def _opened(store: S) -> S:

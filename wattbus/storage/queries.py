@@ -47,7 +47,7 @@ class Queries:
     def _rows(self, datapoint: int, span: Span) -> CompoundSelect[Any]:
         return union_all(
             *(
-                select(t.c.time, t.c.number, t.c.whole, t.c.other, t.c.quality).where(
+                select(t.c.time, t.c.number, t.c.is_integer, t.c.json_value, t.c.quality).where(
                     t.c.datapoint == datapoint, *_within(t, span)
                 )
                 for t in self._levels
@@ -57,6 +57,7 @@ class Queries:
     async def values(
         self, connection: AsyncConnection, datapoint: int, span: Span, at_most: int | None, newest_first: bool
     ) -> list[StoredValue]:
+        """As `Store.values`."""
         rows = self._rows(datapoint, span).subquery()
         order = rows.c.time.desc() if newest_first else rows.c.time
         found = await connection.execute(select(rows).order_by(order).limit(at_most))
@@ -79,6 +80,7 @@ class Queries:
     async def aggregate(
         self, connection: AsyncConnection, datapoint: int, interval_ms: int, function: Aggregate, span: Span
     ) -> list[StoredValue]:
+        """As `Store.aggregate`."""
         rows = self._rows(datapoint, span).subquery()
         # The remainder of a negative time is negative; intervals before 1970 must begin at their start too.
         interval = literal(interval_ms, BigInteger)
@@ -86,16 +88,17 @@ class Queries:
         if function == "last":
             ends = select(func.max(rows.c.time)).group_by(start).scalar_subquery()
             found = await connection.execute(
-                select(start, rows.c.number, rows.c.whole, rows.c.other, rows.c.quality)
+                select(start, rows.c.number, rows.c.is_integer, rows.c.json_value, rows.c.quality)
                 .where(rows.c.time.in_(ends))
                 .order_by(start)
             )
             return [_value(*row) for row in found]
-        results = select(start, *_aggregate(function, rows.c.number, rows.c.other)).group_by(start).order_by(start)
+        results = select(start, *_aggregate(function, rows.c.number, rows.c.json_value)).group_by(start).order_by(start)
         return [StoredValue(bucket, _result(*parts)) for bucket, *parts in await connection.execute(results)]
 
 
 async def known_datapoints(connection: AsyncConnection) -> list[StoredDatapoint]:
+    """Every datapoint that has rows or was announced."""
     found = await connection.execute(select(datapoints).order_by(datapoints.c.id))
     return [StoredDatapoint(*row) for row in found]
 
@@ -103,6 +106,7 @@ async def known_datapoints(connection: AsyncConnection) -> list[StoredDatapoint]
 async def plans(
     connection: AsyncConnection, kind: PlanKind, datapoint: int, span: Span, at_most: int | None, newest_first: bool
 ) -> list[StoredPlan]:
+    """As `Store.plans`."""
     table = PLANS[kind]
     query = select(table.c.time, table.c["items"]).where(table.c.datapoint == datapoint, *_within(table, span))
     found = await connection.execute(_ordered(query, table, at_most, newest_first))
@@ -112,6 +116,7 @@ async def plans(
 async def told_outcomes(
     connection: AsyncConnection, datapoint: int, span: Span, at_most: int | None, newest_first: bool
 ) -> list[StoredOutcome]:
+    """As `Store.outcomes`."""
     query = select(outcomes).where(outcomes.c.datapoint == datapoint, *_within(outcomes, span))
     found = await connection.execute(_ordered(query, outcomes, at_most, newest_first))
     return [
@@ -148,17 +153,19 @@ async def _newest_in(
     same = and_(table.c.datapoint == end.c.id, table.c.time == end.c.time)
     found = await connection.execute(select(table).join(end, same))
     return {
-        row.datapoint: _value(row.time, row.number, row.whole, row.other, row.quality)
+        row.datapoint: _value(row.time, row.number, row.is_integer, row.json_value, row.quality)
         for row in found
         if row.datapoint in wanted
     }
 
 
-def _aggregate(function: Aggregate, number: ColumnElement[Any], other: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+def _aggregate(
+    function: Aggregate, number: ColumnElement[Any], json_value: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
     """The columns that `_result` makes one of."""
     if function == "count":
         return [func.count()]
-    any_number = _number(number, other)
+    any_number = _number(number, json_value)
     if function == "min":
         return [func.min(any_number)]
     if function == "max":
@@ -169,12 +176,12 @@ def _aggregate(function: Aggregate, number: ColumnElement[Any], other: ColumnEle
     return [func.count(any_number), func.sum(small), func.sum(large)]
 
 
-def _number(number: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+def _number(number: ColumnElement[Any], json_value: ColumnElement[Any]) -> ColumnElement[Any]:
     """Integers beyond 2^53 lie beside the numbers, as JSON text: the only such text that begins with a digit or -."""
-    first = func.substr(other, 1, 1)
+    first = func.substr(json_value, 1, 1)
     return case(
         (number.is_not(None), number),
-        (and_(first.in_(list("-0123456789")), func.length(other) <= LONGEST_NUMBER), cast(other, Double)),
+        (and_(first.in_(list("-0123456789")), func.length(json_value) <= LONGEST_NUMBER), cast(json_value, Double)),
         (first == "-", literal(-math.inf, Double)),
         (first.in_(list("0123456789")), literal(math.inf, Double)),
         else_=None,
@@ -190,5 +197,7 @@ def _result(first: float | int | None, *sums: float | None) -> float | int | Non
     return result if result is None or math.isfinite(result) else None
 
 
-def _value(time: int, number: float | None, whole: int, other: str | None, quality: str | None) -> StoredValue:
-    return StoredValue(time, from_columns(number, whole, other), quality)
+def _value(
+    time: int, number: float | None, is_integer: int, json_value: str | None, quality: str | None
+) -> StoredValue:
+    return StoredValue(time, from_columns(number, is_integer, json_value), quality)

@@ -79,7 +79,8 @@ class RawReader(Protocol):
         neither repeats nor skips another message.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""
 
 
 class RawStore(RawReader, Protocol):
@@ -99,5 +100,5 @@ class RawStore(RawReader, Protocol):
     async def bytes_used(self) -> int:
         """How much the raw messages occupy, estimated; other tables of the database do not count."""
 
-    async def oldest_ms(self) -> int | None:
-        """The time of the oldest raw message, None when there is none."""
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """The time of the oldest raw message (of those from `from_ms` on), None when there is none."""

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.engine import Engine
 from wattbus.storage.records import Removed, Retention
+from wattbus.storage.retention import LONG_AGO
 
 DAY_MS = 86_400_000
 ROWS_PER_STEP = 1_000
@@ -29,7 +30,8 @@ _OLDEST_STEP = text(
     " FROM raw_connectors WHERE messages > 0"
 )
 _OLDEST = text(
-    "SELECT min((SELECT min(time) FROM raw_messages WHERE connector = raw_connectors.id)) FROM raw_connectors"
+    "SELECT min((SELECT min(time) FROM raw_messages WHERE connector = raw_connectors.id AND time >= :from_ms))"
+    " FROM raw_connectors"
 )
 
 
@@ -45,6 +47,7 @@ class RawSteppingRetainer:
         self._give_back = give_back
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`, in short steps."""
         by_age = by_size = 0
         if retention.oldest_days is not None:
             by_age = await self._remove_before(now_ms - int(retention.oldest_days * DAY_MS))
@@ -54,12 +57,15 @@ class RawSteppingRetainer:
         return Removed(by_age, by_size, await self.bytes_used())
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         async with self._engine.reading() as connection:
             return int((await connection.execute(_BYTES)).scalar_one())
 
-    async def oldest_ms(self) -> int | None:
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
         async with self._engine.reading() as connection:
-            oldest: int | None = (await connection.execute(_OLDEST)).scalar()
+            parameters = {"from_ms": LONG_AGO if from_ms is None else from_ms}
+            oldest: int | None = (await connection.execute(_OLDEST, parameters)).scalar()
             return oldest
 
     async def _remove_beyond(self, most_bytes: int) -> int:

@@ -38,13 +38,17 @@ class TopicValue:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A setpoint or a schedule for the actuator behind `topic` (its value topic); `items` as it was given."""
+    """A setpoint or a schedule for the actuator behind `topic` (its value topic); `items` as it was given.
+
+    `is_restamped`: the timestamp is that of its arrival. The same again comes with another one, as a retained message.
+    """
 
     kind: PlanKind
     connector: str
     topic: str
     timestamp_ms: int
     items: JsonValue
+    is_restamped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,8 @@ class Batch:
 class Written:
     """What a transaction did: values, setpoints, schedules and outcomes together.
 
-    `rows` are new; `redelivered` were there already, equal; `conflicts` were there with another value, which was
-    replaced; `refused` cannot be stored (NaN) and were left out.
+    `rows` are new; `redelivered` were there already, equal; `conflicts` came for a time at which another one is stored
+    (a value then gets one of the next milliseconds); `refused` cannot be stored (NaN) and were left out.
     """
 
     rows: int = 0

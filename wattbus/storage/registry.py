@@ -16,10 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.connector import DatapointType
 from wattbus.storage import bulk
-from wattbus.storage.locks import alone_with_datapoints
-from wattbus.storage.merge_datapoints import unite
+from wattbus.storage.engine import alone_with_datapoints
 from wattbus.storage.records import Announcement
-from wattbus.storage.schema import datapoints
+from wattbus.storage.schema import datapoints, outcomes, schedules, setpoints
 from wattbus.storage.values import storable
 
 
@@ -56,6 +55,7 @@ class DatapointIds:
         return self._sensors[connector]
 
     def of_topic(self, topic: str) -> int | None:
+        """The id of the datapoint on a value topic, None when it is not known."""
         known = self._by_topic.get(topic)
         return known.id if known else None
 
@@ -115,7 +115,7 @@ class DatapointIds:
         if by_topic is not None and by_topic is not by_key:
             if not by_topic.announced and by_key is not None:
                 await alone_with_datapoints(connection)
-                await unite(connection, self._values, by_topic.id, by_key.id)
+                await _merge(connection, self._values, by_topic.id, by_key.id)
                 await self._remove(connection, by_topic)
             elif by_topic.announced:
                 await self._change(connection, by_topic, topic=None)  # the topic stands for something else now
@@ -176,3 +176,19 @@ class DatapointIds:
 def _topic_id(topic: str) -> str:
     """`c/messages/ID/value` → `ID`."""
     return topic.split("/")[-2] if topic.count("/") >= 2 else topic
+
+
+async def _merge(connection: AsyncConnection, values: Sequence[Table], guessed: int, announced: int) -> None:
+    """Give all that datapoint `guessed` has to `announced`; where both have the same time, the latter's stays.
+
+    `values` are the tables in which values lie.
+    """
+    for table in (*values, setpoints, schedules):
+        await _move(connection, table, guessed, announced)
+    await connection.execute(update(outcomes).where(outcomes.c.datapoint == guessed).values(datapoint=announced))
+
+
+async def _move(connection: AsyncConnection, table: Table, guessed: int, announced: int) -> None:
+    taken = select(table.c.time).where(table.c.datapoint == announced).scalar_subquery()
+    await connection.execute(delete(table).where(table.c.datapoint == guessed, table.c.time.in_(taken)))
+    await connection.execute(update(table).where(table.c.datapoint == guessed).values(datapoint=announced))

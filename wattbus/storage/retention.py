@@ -18,7 +18,8 @@ from wattbus.storage.schema import recent
 DAY_MS = 86_400_000
 ROWS_PER_STEP = 5_000  # some 20 ms of the writer's time
 LOWER_MARK = 0.95  # of the allowed bytes: how far a round by size goes
-MOST_ROUNDS = 200
+MOST_ROWS_PER_LOOK = 500_000  # that are counted to find the oldest ones
+MOST_LOOKS = 200
 
 _OLD_DATAPOINTS = text(
     "SELECT id FROM datapoints WHERE EXISTS (SELECT 1 FROM history WHERE datapoint = datapoints.id AND time < :cutoff)"
@@ -43,10 +44,23 @@ _DELETE_FEW = (
     text("DELETE FROM outcomes WHERE time < :cutoff"),
 )
 _BOUNDS_OF_HISTORY = (
-    "SELECT (SELECT min(time) FROM history WHERE datapoint = id) AS oldest,"
+    "SELECT (SELECT min(time) FROM history WHERE datapoint = id AND time >= :from_ms) AS oldest,"
     " (SELECT max(time) FROM history WHERE datapoint = id) AS newest FROM datapoints"
 )
-_BOUNDS_OF_RECENT = "SELECT min(time), max(time) FROM recent"
+_BOUNDS_OF_RECENT = "SELECT (SELECT min(time) FROM recent WHERE time >= :from_ms), (SELECT max(time) FROM recent)"
+# How many rows of all datapoints are older; not more than :most are counted. Both ways say "datapoint by datapoint".
+_COUNT_OLDER = {
+    "sqlite": text(
+        "SELECT count(*) FROM (SELECT 1 FROM datapoints CROSS JOIN history WHERE history.datapoint = datapoints.id"
+        " AND history.time < :cutoff LIMIT :most)"
+    ),
+    "postgresql": text(
+        "SELECT count(*) FROM (SELECT 1 FROM datapoints CROSS JOIN LATERAL (SELECT 1 FROM history"
+        " WHERE datapoint = datapoints.id AND time < :cutoff LIMIT :most) AS one LIMIT :most) AS older"
+    ),
+}
+_COUNT_OLDER_RECENT = text("SELECT count(*) FROM (SELECT 1 FROM recent WHERE time < :cutoff LIMIT :most)")
+LONG_AGO = -(2**62)
 
 
 class SteppingRetainer:
@@ -67,6 +81,7 @@ class SteppingRetainer:
         self._bounds = text(f"SELECT min(oldest), max(newest) FROM ({bounds}) AS bounds")
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Retainer.retain`, in short steps."""
         by_age = by_size = 0
         if retention.oldest_days is not None:
             by_age = await self._remove_before(now_ms - int(retention.oldest_days * DAY_MS))
@@ -77,30 +92,67 @@ class SteppingRetainer:
         return Removed(by_age, by_size, await self.bytes_used())
 
     async def bytes_used(self) -> int:
+        """As `Retainer.bytes_used`."""
         async with self._engine.reading() as connection:
             return await self._bytes_in_use(connection)
 
-    async def oldest_ms(self) -> int | None:
-        return (await self._oldest_and_newest())[0]
-
-    async def _oldest_and_newest(self) -> tuple[int | None, int | None]:
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `Retainer.oldest_ms`."""
         async with self._engine.reading() as connection:
-            oldest, newest = (await connection.execute(self._bounds)).one()
+            return (await self._oldest_and_newest(connection, from_ms))[0]
+
+    async def _oldest_and_newest(
+        self, connection: AsyncConnection, from_ms: int | None = None
+    ) -> tuple[int | None, int | None]:
+        parameters = {"from_ms": LONG_AGO if from_ms is None else from_ms}
+        oldest, newest = (await connection.execute(self._bounds, parameters)).one()
         return oldest, newest
 
     async def _remove_beyond(self, most_bytes: int) -> int:
-        """Remove the oldest rows. Their share of the bytes is estimated by their share of the time, again and again."""
-        removed = 0
-        used = await self.bytes_used()
-        wanted = most_bytes * LOWER_MARK if used > most_bytes else most_bytes
-        for _ in range(MOST_ROUNDS):
-            oldest, newest = await self._oldest_and_newest()
-            if used <= wanted or oldest is None or newest is None or oldest == newest:
+        """Remove the oldest rows, by number. What one takes is known when some have gone."""
+        used = before = await self.bytes_used()
+        removed, rows = 0, ROWS_PER_STEP
+        for _ in range(MOST_LOOKS if used > most_bytes else 0):
+            cutoff = await self._cutoff(rows)
+            if cutoff is None:
                 break
-            share = min(0.5, max(0.001, (used - wanted) / used))
-            removed += await self._remove_before(oldest + int((newest - oldest) * share) + 1)
+            removed += await self._remove_before(cutoff)
             used = await self.bytes_used()
+            beyond = used - most_bytes * LOWER_MARK
+            if beyond <= 0:
+                break
+            needed = beyond * removed / (before - used) if before > used else 2 * rows
+            rows = max(ROWS_PER_STEP // 5, min(round(needed), 2 * rows, MOST_ROWS_PER_LOOK))
         return removed
+
+    async def _cutoff(self, rows: int) -> int | None:
+        """A time before which lie at most `rows` rows, if possible more than half as many; the newest stay.
+
+        Of more rows that share the oldest time none can be spared. None: there is nothing to remove.
+        """
+        async with self._engine.reading() as connection:
+            oldest, newest = await self._oldest_and_newest(connection)
+            if oldest is None or newest is None or oldest == newest:
+                return None
+            low, high = oldest + 1, newest
+            while low < high:
+                middle = (low + high + 1) // 2
+                older = await self._older(connection, middle, rows + 1)
+                if older > rows:
+                    high = middle - 1
+                else:
+                    low = middle
+                    if older > rows // 2:
+                        break
+            return low
+
+    async def _older(self, connection: AsyncConnection, cutoff: int, most: int) -> int:
+        """How many rows are older, counted up to `most`."""
+        parameters = {"cutoff": cutoff, "most": most}
+        older = int((await connection.execute(_COUNT_OLDER[connection.dialect.name], parameters)).scalar_one())
+        if self._has_recent and older < most:
+            older += (await connection.execute(_COUNT_OLDER_RECENT, parameters)).scalar_one()
+        return older
 
     async def _remove_before(self, cutoff: int) -> int:
         async with self._engine.reading() as connection:

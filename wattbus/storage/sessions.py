@@ -22,6 +22,7 @@ _REPLACE = (
 
 
 async def write(connection: AsyncConnection, states: Sequence[SessionState]) -> None:
+    """Insert or replace the states of sessions."""
     rows = [
         (s.connector, s.session, s.upto, json.dumps(s.missing), json.dumps(s.dropped), s.first_seen_ms, s.last_seen_ms)
         for s in states
@@ -31,6 +32,7 @@ async def write(connection: AsyncConnection, states: Sequence[SessionState]) -> 
 
 
 async def load(connection: AsyncConnection, keys: Collection[tuple[str, str]]) -> list[SessionState]:
+    """The states of these sessions, as far as they are known."""
     found: list[SessionState] = []
     remaining = list(keys)
     while remaining:  # in parts: the number of parameters is limited
@@ -41,6 +43,7 @@ async def load(connection: AsyncConnection, keys: Collection[tuple[str, str]]) -
 
 
 async def load_recent(connection: AsyncConnection, since_ms: int) -> list[SessionState]:
+    """The states of sessions seen since a time (ms)."""
     query = select(sessions).where(sessions.c.last_seen >= since_ms).order_by(sessions.c.first_seen)
     return [_state(row) for row in await connection.execute(query)]
 

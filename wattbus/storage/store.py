@@ -29,13 +29,14 @@ class Store(Protocol):
     async def write(self, batch: Batch) -> Written:
         """Write the batch in one transaction; when this returns it survives a power cut.
 
-        Values, setpoints and schedules are keyed (datapoint, timestamp): an equal one is a redelivery, of different
-        ones the later written wins. Raises BatchRefused when the database will never take it. A write that has begun
-        is finished before a cancellation gets through.
+        Values, setpoints and schedules are keyed (datapoint, timestamp): an equal one is a redelivery. Of different
+        setpoints or schedules the later written wins; a value for a time that is taken gets one of the next
+        milliseconds, always the same one, so that it may be written again. Raises BatchRefused when the database will
+        never take it. A write that has begun is finished before a cancellation gets through.
         """
 
     async def tidy(self, now_ms: int) -> None:
-        """What the layout needs from time to time, if it is due. Call it after writing, when nobody waits."""
+        """What the table of values needs from time to time, if it is due. Call it after writing, when nobody waits."""
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
         """Remove what is too old or too much, in steps that leave room for writers between them."""
@@ -85,7 +86,8 @@ class Store(Protocol):
     async def bytes_used(self) -> int:
         """How much the stored data occupies, without what is free for reuse."""
 
-    async def oldest_ms(self) -> int | None:
-        """The time of the oldest value, None when there is none."""
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """The time of the oldest value (of those from `from_ms` on), None when there is none."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""

@@ -1,18 +1,23 @@
-"""A value of any JSON type, in columns.
+"""A value of any JSON type in columns, and what a table of such rows promises.
 
-A number lies in `number` (double precision), so that databases can compute with it; `whole` says that it was written
-as an integer, so that 21 comes back as 21 and 21.0 as 21.0. Everything else lies in `other` as JSON text: text, true,
-false, null, lists, objects, and integers beyond 2^53, which a double would round.
+A number lies in `number` (double precision), so that databases can compute with it; `is_integer` says that it was
+written as an integer, so that 21 comes back as 21 and 21.0 as 21.0. Everything else lies in `json_value` as JSON text:
+text, true, false, null, lists, objects, and integers beyond 2^53, which a double would round.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.errors import WattbusError
 from wattbus.jsontext import JsonValue, dumps
+from wattbus.storage.records import Removed, Retention, Written
 
 LARGEST_EXACT = 2**53
 
@@ -23,8 +28,8 @@ class Unstorable(WattbusError):  # noqa: N818
 
 class Columns(NamedTuple):
     number: float | None
-    whole: int
-    other: str | None
+    is_integer: int
+    json_value: str | None
 
 
 _TRUE, _FALSE, _NULL = (Columns(None, 0, text) for text in ("true", "false", "null"))
@@ -48,11 +53,11 @@ def to_columns(value: JsonValue) -> Columns:
     return Columns(None, 0, to_text(value))
 
 
-def from_columns(number: float | None, whole: int, other: str | None) -> JsonValue:
+def from_columns(number: float | None, is_integer: int, json_value: str | None) -> JsonValue:
     """The JSON value that `to_columns` took apart."""
     if number is not None:
-        return int(number) if whole else number
-    return json.loads(other) if other is not None else None
+        return int(number) if is_integer else number
+    return json.loads(json_value) if json_value is not None else None
 
 
 def to_text(value: JsonValue) -> str:
@@ -76,6 +81,7 @@ def storable(text: str) -> str:
 
 
 def from_text(text: str) -> JsonValue:
+    """The JSON value that `to_text` wrote."""
     return json.loads(text)
 
 
@@ -90,3 +96,64 @@ def _check_numbers(value: JsonValue) -> None:
             waiting += inner
         elif isinstance(inner, float) and not math.isfinite(inner):
             raise Unstorable("NaN and Infinity are no values")
+
+
+# -- rows, and the tables that they lie in ----------------------------------------------------------------------------
+
+Row = tuple[int, int, float | None, int, str | None, str | None]  # what `COLUMNS` says
+COLUMNS = ("time", "datapoint", "number", "is_integer", "json_value", "quality")
+TAKEN_MS = 50  # how far a value goes from a time that is taken; a device whose clock stands still fills that soon
+
+
+class ValueTable(Protocol):
+    """Where values lie. Its methods work within a writer's transaction."""
+
+    tables: Sequence[Table]  # each value lies in one of them
+
+    async def load(self, connection: AsyncConnection) -> None:
+        """Learn what the database says: at the start, and after a rollback."""
+
+    async def insert(self, connection: AsyncConnection, rows: list[Row]) -> Written:
+        """Put each row where it belongs. It may change the order of `rows`.
+
+        A row whose key has another value gets the next free millisecond (`TAKEN_MS` at most, then it replaces what is
+        there): after a clock was set back, times come again that belong to older values.
+        """
+
+    async def replace(self, connection: AsyncConnection, rows: list[Row]) -> Written:
+        """Put each row where it belongs, in the place of what its key has."""
+
+    def tidy_is_due(self, now_ms: int) -> bool:
+        """Whether `tidy` has something to do at `now_ms`."""
+
+    async def tidy(self, connection: AsyncConnection, now_ms: int) -> None:
+        """What a table does now and then: sort, merge, compress."""
+
+
+async def insert_beside(
+    rows: list[Row],
+    place: Callable[[list[Row]], Awaitable[tuple[Written, list[Row]]]],
+    replace: Callable[[list[Row]], Awaitable[Written]],
+) -> Written:
+    """What `ValueTable.insert` promises. `place` inserts rows and gives back those whose time has another value."""
+    written, waiting = await place(rows)
+    for _ in range(TAKEN_MS):
+        if not waiting:
+            return written
+        placed, waiting = await place([(row[0] + 1, *row[1:]) for row in waiting])
+        written += Written(conflicts=placed.rows, redelivered=placed.redelivered)
+    replaced = await replace(waiting) if waiting else Written()
+    return written + Written(conflicts=replaced.rows + replaced.conflicts, redelivered=replaced.redelivered)
+
+
+class Retainer(Protocol):
+    """Keeps what is stored within bounds; see `Store.retain` and its neighbours."""
+
+    async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Store.retain`."""
+
+    async def bytes_used(self) -> int:
+        """As `Store.bytes_used`."""
+
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `Store.oldest_ms`."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from tests.support.waiting import PATIENCE_S
+
 CHROMIUM = shutil.which("chromium")
 OPTIONS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -18,7 +20,7 @@ OPTIONS = [
 ]  # fmt: skip
 DESKTOP, PHONE = (1440, 900), (390, 844)
 SCREENSHOTS = Path(__file__).parents[3] / "docs" / "screenshots"
-SOON_MS = 20_000  # a bound that only a fault reaches
+SOON_MS = round(1000 * PATIENCE_S)
 
 expect.set_options(timeout=SOON_MS)
 

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, expect
 from tests.api.page.browsing import Person, person
 from tests.e2e.house import Process
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -88,7 +89,7 @@ async def _announce(client: PlainClient) -> None:
 
 
 async def _ready(api: Api) -> None:
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(f"{api.address}/datapoint/") as answer:
@@ -149,7 +150,7 @@ async def _last_value(api: Api, session: aiohttp.ClientSession) -> object:
 
 
 async def _until_listeners(api: Api, number: float) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await api.listeners() != number:
             await asyncio.sleep(0.2)
 

@@ -14,6 +14,7 @@ from connectors.dsmr_p1.connector import DsmrP1
 from connectors.dsmr_p1.settings import Settings
 from links.serial_pty import PseudoTerminal
 from tests.support.link import Entered, RecordingLink, entered
+from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.jsontext import JsonValue
 from wattbus.settings import load
@@ -62,7 +63,7 @@ def noise_heard() -> float:
 async def listening(say: Callable[[bytes], None]) -> None:
     """Make a little noise until the connector hears it: the line is open then."""
     before = noise_heard()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while noise_heard() == before:
             say(b"\0")
             await asyncio.sleep(0.005)
@@ -76,7 +77,7 @@ async def play(terminal: PseudoTerminal, texts: list[str]) -> None:
     before = noise_heard()
     for number, text in enumerate(texts, 1):
         terminal.write(text.encode() + b"\0")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while noise_heard() < before + number:
                 await asyncio.sleep(0.001)
     assert terminal.lost_bytes == 0

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from connectors.dsmr_p1 import meter_time
 from connectors.dsmr_p1.cipher import Keys, encrypt_frame
+from connectors.dsmr_p1.clock_zone import STEADY
 from connectors.dsmr_p1.connector import DAMAGED_TO_TELL, DsmrP1, create
 from connectors.dsmr_p1.line_settings import FAST, SLOW, Modes, serial_port
 from connectors.dsmr_p1.memory import GAPS
+from connectors.dsmr_p1.meter_time import HOUR_MS
 from connectors.dsmr_p1.settings import LUXEMBOURGS_AUTHENTICATION_KEY
 from connectors.dsmr_p1.simulated_manners import MANNERS
-from connectors.dsmr_p1.simulated_meter import SimulatedMeter
+from connectors.dsmr_p1.simulated_meter import SimulatedMeter, signed
 from connectors.dsmr_p1.simulator import meters_telegrams, with_clock
 from links.serial_pty import PseudoTerminal
 from tests.connectors.dsmr_p1.conftest import TelegramLink, listening, play, running, settings_for, telegram
@@ -170,6 +173,43 @@ async def test_a_wrong_clock_is_told_once(terminal: PseudoTerminal, caplog: pyte
     ]
     # The gas meter's reading did not change: it was made when it was first seen.
     assert run.link.raw[0]["times"] == run.link.raw[1]["times"] == {"0-1:24.2.1": run.link.raw[0]["received"]}
+
+
+async def test_what_is_not_well_while_values_come_is_told_beside_them(terminal: PseudoTerminal) -> None:
+    """Damage between good telegrams, a line of no known form, a clock of another zone: no datapoint turns offline."""
+    now = now_ms()
+    good = [with_clock(telegram("V5"), meter_time.printed(now + number * 1000 + HOUR_MS)) for number in range(12)]
+    odd = good[0].replace("1-0:1.7.0(", "1-0:1.7.0[")
+    odd = signed(odd[: odd.rindex("!") + 1])
+    async with running(create(settings_for(DSMR_PORT=terminal.path))) as run:
+        await say(terminal, run, odd, 1)
+        for number, text in enumerate(good[1:], 1):
+            await say(terminal, run, text + text.replace("0.244", "0.245"), 1 + 2 * number)
+    told = {name: reason for name, up, reason in run.link.units if not up}
+    assert told.keys() == {"lines", "clock", "damage"}, "the meter is not away"
+    assert told["lines"] == "1 line of no known form left out: '1-0:1.7.0[00.244*kW)'"
+    assert told["clock"].startswith("the meter's clock is steadily 1 h ahead of the time of reception")
+    assert re.fullmatch(r"\d+ of the last \d+ telegrams were damaged: its CRC is wrong", told["damage"])
+
+
+async def test_another_zone_is_found_when_asked_for(terminal: PseudoTerminal) -> None:
+    now = now_ms()
+    texts = [with_clock(telegram("V5"), meter_time.printed(now + HOUR_MS)) for _ in range(STEADY + 1)]
+    async with running(create(settings_for(DSMR_PORT=terminal.path, DSMR_TIME_ZONE="auto"))) as run:
+        await say(terminal, run, "".join(texts), STEADY + 1)
+    assert [raw.get("zone_hours") for raw in run.link.raw] == [None] * (STEADY - 1) + [2, 2]
+    stamps = [next(iter(run.link.connector.decode(raw))).timestamp_ms for raw in run.link.raw]
+    assert stamps == [None] * (STEADY - 1) + [now, now]
+    assert run.link.away == {}
+
+
+async def test_a_crc_that_nobody_knows(terminal: PseudoTerminal) -> None:
+    texts = [f"{text[: text.rindex('!') + 1]}1234\r\n" for text in telegrams("netherlands 5", 3)]
+    async with running(create(settings_for(DSMR_PORT=terminal.path, DSMR_CRC="form"))) as run:
+        await say(terminal, run, "".join(texts), 3)
+    assert [raw["telegram"] for raw in run.link.raw] == texts
+    assert all(raw["unverified"] for raw in run.link.raw)
+    assert run.link.values["power_import_kw"] is not None
 
 
 async def test_thinning_keeps_the_days_last(terminal: PseudoTerminal) -> None:

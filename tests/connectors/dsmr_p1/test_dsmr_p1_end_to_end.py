@@ -22,14 +22,16 @@ from tests.connectors.dsmr_p1.conftest import listening, play, settings_for
 from tests.connectors.dsmr_p1.oracle import ms
 from tests.connectors.dsmr_p1.test_dsmr_p1_connector import KEYS
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 
-SOON_S = 20  # a bound that only a fault reaches
+SOON_S = PATIENCE_S
 STORED = (
-    "SELECT key, time, number, other FROM (SELECT datapoint, time, number, other FROM recent UNION ALL"
-    " SELECT datapoint, time, number, other FROM history) JOIN datapoints ON datapoint = id WHERE connector = 'meter'"
+    "SELECT key, time, number, json_value FROM (SELECT datapoint, time, number, json_value FROM recent UNION ALL"
+    " SELECT datapoint, time, number, json_value FROM history) JOIN datapoints ON datapoint = id"
+    " WHERE connector = 'meter'"
 )
 
 

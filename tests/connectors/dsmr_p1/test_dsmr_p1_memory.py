@@ -10,7 +10,7 @@ from connectors.dsmr_p1 import codec
 from connectors.dsmr_p1.crc import crc16
 from connectors.dsmr_p1.downsampling import Thinning
 from connectors.dsmr_p1.memory import FASTER_FOR, GAPS, Announcements, Rates
-from connectors.dsmr_p1.meter_time import DAY_MS, local_day, offset_ms
+from connectors.dsmr_p1.meter_time import CENTRAL, DAY_MS, offset_ms
 from tests.connectors.dsmr_p1.conftest import telegram
 from tests.connectors.dsmr_p1.oracle import ms
 
@@ -112,12 +112,12 @@ def test_thinning(interval_s: int, gaps_s: list[int]) -> None:
     thinning: Thinning[int] = Thinning(interval_s)
     kept = [one for moment in moments for one in thinning.take(moment, moment)] + thinning.rest()
     assert kept == sorted(set(kept))
-    lasts = {local_day(moment): moment for moment in moments}
+    lasts = {CENTRAL.local_day(moment): moment for moment in moments}
     assert set(lasts.values()) <= set(kept), "the last of every day"
     firsts: dict[tuple[int, int, int], int] = {}
     for moment in moments:
         local = moment + offset_ms(moment)
-        firsts.setdefault((local_day(moment), offset_ms(moment), local % DAY_MS // (interval_s * 1000)), moment)
+        firsts.setdefault((CENTRAL.local_day(moment), offset_ms(moment), local % DAY_MS // (interval_s * 1000)), moment)
     if interval_s < 3600:
         assert set(kept) == set(firsts.values()) | set(lasts.values()), "the first of every interval, and no more"
 

@@ -30,6 +30,7 @@ from connectors.dsmr_p1.simulator import (
 from tests.connectors.dsmr_p1.conftest import TelegramLink, running, settings_for
 from tests.connectors.dsmr_p1.oracle import ms
 from tests.connectors.dsmr_p1.test_dsmr_p1_connector import KEY
+from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.errors import ConfigError
 
@@ -146,7 +147,7 @@ async def test_a_listener_that_does_not_listen_is_cut_off(caplog: pytest.LogCapt
     audience = Audience(None)
     async with await asyncio.start_server(audience.serve, "127.0.0.1", 0) as server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2], limit=1024)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while audience.listeners == 0:
                 await asyncio.sleep(0.001)
             while audience.listeners == 1:

@@ -6,12 +6,14 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE_S
+
 PROJECT = Path(__file__).parents[3]
 
 
 def bench_decode(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(PROJECT / "bench" / "decode"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 def test_bench_decode_measures_decoder_and_connector() -> None:

@@ -17,13 +17,16 @@ from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
 from tests.connectors.im871a.conftest import METERS, connector_for
 from tests.connectors.im871a.telegram_data import reference
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import DecodeError
 
 
 def decode(text: str) -> dict[str, object]:
     command = [sys.executable, "-m", "wattbus.cli", "decode", "im871a"]
     environment = {**os.environ, "CONNECTOR_NAME": "x", "IM871A_METERS": json.dumps(METERS)}
-    done = subprocess.run(command, input=text, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, input=text, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     [line] = done.stdout.splitlines()
     result: dict[str, object] = json.loads(line)
     return result

@@ -19,6 +19,7 @@ from tests.connectors.im871a.telegram_data import reference
 from tests.e2e.house import until
 from tests.support.mqtt import plain_client
 from tests.support.site import Site, site
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 
 KEYS = {EXAMPLE_METER: EXAMPLE_KEY.hex()}
@@ -78,7 +79,7 @@ def decoded_again(raw: list[object], meter: str, key: str) -> list[float]:
     command = [sys.executable, "-m", "wattbus.cli", "decode", "im871a"]
     environment = {**os.environ, "CONNECTOR_NAME": "x", "IM871A_METERS": json.dumps({meter: key})}
     done = subprocess.run(
-        command, input=lines, env=environment, capture_output=True, text=True, check=False, timeout=60
+        command, input=lines, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stdout
     return [json.loads(line)["values"][f"{meter}__energy_kwh"] for line in done.stdout.splitlines()]
@@ -161,7 +162,7 @@ async def test_stop_ends_the_process_cleanly(tmp_path: Path, mosquitto: Mosquitt
         plain_client(mosquitto.port) as client,
     ):
         await client.message("history/status")  # it can end in order from here on
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not client.on("v2/7/sensors/answer"):  # until ReCalc's own connection is there
                 await client.publish("v2/7/sensors/set", [])
                 await asyncio.sleep(0.1)

@@ -15,6 +15,7 @@ from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.simulated_air import EXAMPLE_METER, ExampleMeter
 from tests.connectors.im871a.conftest import METERS, connector_for, listening
 from tests.support.clock import VirtualClock
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
 
 KEY = METERS[EXAMPLE_METER]["key"]
@@ -149,7 +150,7 @@ async def test_a_key_is_changed_in_it_while_the_stick_listens(path: Path, monkey
         await scene.hears(*(meter.telegram() for _ in range(3)))
         assert list(scene.link.away) == [EXAMPLE_METER]
         path.write_text(json.dumps(METERS))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while scene.connector.meters.get(EXAMPLE_METER).name != "main meter":  # type: ignore[union-attr]
                 await asyncio.sleep(0.02)
         await scene.hears(meter.telegram())

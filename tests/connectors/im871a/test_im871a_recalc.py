@@ -20,6 +20,7 @@ from links.serial_pty import PseudoTerminal
 from tests.connectors.im871a.conftest import hear, stick_on, until_set
 from tests.support.link import entered
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError, StopAsked, causes
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import load
@@ -52,7 +53,7 @@ async def accompanied(connector: Im871a) -> AsyncIterator[asyncio.Task[None]]:
     """What is beside `run()` runs, and has a connection to the broker."""
     task = asyncio.create_task(connector.accompany())
     assert connector._recalc is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await connector._recalc._bus.wait_connected()
     try:
         yield task
@@ -298,7 +299,7 @@ async def test_the_broker_goes_and_comes_back(tmp_path: Path, mosquitto: Mosquit
         await hear(stick, meter.telegram())  # nobody is there to take it: ReCalc's data are QoS 0
         await mosquitto.start()
         async with plain_client(mosquitto.port) as again:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while not again.on(ANSWER):
                     await again.publish(SET, [COMMAND], qos=0)
                     await asyncio.sleep(0.2)
@@ -319,7 +320,7 @@ async def test_stop_ends_it_only_where_it_may(tmp_path: Path, mosquitto: Mosquit
     connector = connector_at(mosquitto, tmp_path, RECALC_ALLOW_STOP="TRUE")
     async with plain_client(mosquitto.port) as client, accompanied(connector) as task:
         await client.publish("STOP", b"", qos=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([task])
         error = task.exception()
         assert error is not None

@@ -19,6 +19,7 @@ from connectors.im871a.telegram import decode
 from tests.connectors.im871a.conftest import METERS, connector_for, settings_for
 from tests.connectors.im871a.telegram_data import reference
 from tests.support.link import entered
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
 from wattbus.mqtt.embedded_broker import free_port
 
@@ -29,7 +30,7 @@ async def simulated(port: str | Path = "usb://10c4:ea60", tcp: int = 0, **variab
     settings = settings_for(port, **{"IM871A_SIMULATE_INTERVAL_SECONDS": "0.02", **variables})
     places: list[Any] = []
     task = asyncio.create_task(simulate(settings, "127.0.0.1", tcp, lambda *place: places.append(place)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(places) < (2 if tcp else 1) and not task.done():
             await asyncio.sleep(0.01)
     if task.done():

@@ -14,6 +14,7 @@ from connectors.im871a.simulated_stick import SimulatedStick
 from links.serial_pty import PseudoTerminal
 from tests.connectors.im871a.conftest import METERS, connector_for, listening, stick_on, until_set
 from tests.support.link import RecordingLink, entered
+from tests.support.waiting import PATIENCE_S
 
 
 def set_by_host(stick: SimulatedStick) -> list[dict[str, int]]:
@@ -178,7 +179,7 @@ async def test_an_answer_to_another_question_is_none() -> None:
 async def test_told_to_end_in_the_middle_of_a_question() -> None:
     async with PseudoTerminal() as terminal, stick_on(terminal, faults={"mute"}) as stick:
         async with entered(connector_for(terminal.path)) as running:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while not stick.asked:
                     await asyncio.sleep(0.01)
         assert running.task.cancelled()

@@ -16,6 +16,7 @@ from connectors.im871a.telegram import FormatUnknown, KeyNeeded, WrongKey, read_
 from connectors.im871a.telegram.crc import crc16
 from connectors.im871a.trust import REFUSALS_OF_KIND, Trust
 from tests.connectors.im871a.conftest import METERS, Scene, listening, telegram_in_clear
+from tests.support.waiting import PATIENCE_S
 
 WRONG = {EXAMPLE_METER: {"key": "00" * 16}}
 ENERGY = f"{EXAMPLE_METER}__energy_kwh"
@@ -127,7 +128,7 @@ async def test_a_stranger_with_the_number_does_not_hide_that_ours_is_quiet() -> 
     other = telegram_in_clear(EXAMPLE_METER, "78 04 04 01000000", maker=ANOTHER_MAKER)
     async with listening(IM871A_METERS=meters) as scene:
         await hears(scene, 1, telegrams())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not scene.link.away:
                 await scene.hears(other)
         assert scene.link.away == {EXAMPLE_METER: "not heard for 0.3 s"}

@@ -14,6 +14,7 @@ import pytest
 from connectors.modbus_tcp.connector import ModbusTcp, create
 from connectors.modbus_tcp.settings import Settings
 from links.modbus_server import ModbusServer
+from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Datapoint
 from wattbus.jsontext import JsonValue, dumps
 from wattbus.settings import load
@@ -45,8 +46,8 @@ class RecordingLink:
         self.changed.set()
 
     async def until(self, arrived: Callable[[RecordingLink], bool]) -> None:
-        """Wait until it is so; a test that waits in vain fails after five seconds."""
-        async with asyncio.timeout(5):
+        """Wait until it is so."""
+        async with asyncio.timeout(PATIENCE_S):
             while not arrived(self):
                 self.changed.clear()
                 await self.changed.wait()
@@ -78,7 +79,7 @@ class Running:
 
     async def ended(self) -> list[BaseException]:
         """What `run` ended with."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([self.task])
         error = self.task.exception()
         return list(error.exceptions) if isinstance(error, BaseExceptionGroup) else [error] if error else []

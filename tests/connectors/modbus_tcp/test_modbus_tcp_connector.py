@@ -13,6 +13,7 @@ from connectors.modbus_tcp.connector import create
 from links.modbus_frames import Framing
 from links.modbus_server import ModbusServer, NumberBank, Refused, Table
 from tests.connectors.modbus_tcp.conftest import RecordingLink, running, settings_for
+from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Datapoint
 from wattbus.errors import CommandRejected, ConfigError, LinkDown, LinkSilent
 
@@ -140,9 +141,10 @@ async def test_a_dead_unit_is_told_and_does_not_take_the_others_down(server: Mod
     server.faults.silent_units.add(2)
     async with running(server, TWO_UNITS) as run:
         await run.link.until(lambda link: any(not up for _, up, _ in link.units))
-        polls, since = len(run.link.of_unit(1)), time.monotonic()
+        clock = asyncio.get_running_loop().time  # does not pass while the processor is somebody else's
+        polls, since = len(run.link.of_unit(1)), clock()
         await run.link.until(lambda link: len(link.of_unit(1)) == polls + 10)
-        assert time.monotonic() - since < 1.5
+        assert clock() - since < 1.5
         name, up, reason = run.link.units[-1]
         assert (name, up) == ("2", False)
         assert reason == "read_holding_registers 10 of unit 2: no answer within 0.15 s"
@@ -209,7 +211,7 @@ async def test_a_device_that_refuses_everything_gives_its_reason_at_once(server:
     assert isinstance(error, LinkDown)
     assert f"({code})" in str(error)
     assert "read_holding_registers 10 of unit 1" in str(error) or "read_coils 3…6 of unit 1" in str(error)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30  # the next poll is due after 60 s
     assert run.link.raw == []
 
 
@@ -285,7 +287,7 @@ async def test_a_half_open_connection_is_made_anew_before_anything_is_called_dow
         await run.link.until(lambda link: len(link.raw) > 1)
         server.faults.silent = True
         seen = server.connections
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             while len(server.requests) and server.connections == seen:
                 await asyncio.sleep(0.01)
         server.faults.silent = False

@@ -51,6 +51,28 @@ async def test_a_board_that_is_right_already_is_left_alone(tmp_path: Path) -> No
         assert run.board.commands == ["0v"]
 
 
+@pytest.mark.parametrize("given", ["433", "434", "4"])
+@pytest.mark.parametrize(("told", "is_same"), [(433, True), (434, True), (868, False)])
+async def test_a_band_has_more_than_one_name(tmp_path: Path, given: str, told: int, is_same: bool) -> None:
+    """`[RF12demo.14] B i2 g210 @ 434 MHz q1`: a board that was tuned within its band."""
+    board_is = {"group": 210, "frequency": told, "base_id": 2, "quiet": True}
+    wanted = {"RFM2PI_GROUP": "210", "RFM2PI_FREQUENCY": given}
+    async with running(tmp_path / "radio", board_is=board_is, **wanted) as run:
+        await run.ready()
+        assert run.link.away == {}
+        assert run.board.commands == (["0v"] if is_same else ["0v", "4b", "0v"])
+        await run.link.until(lambda link: link.values.get("board__frequency") == (told if is_same else 433))
+        await run.connector.write("board__frequency", 434)
+
+
+@pytest.mark.parametrize(("told", "wanted"), [(869, "868"), (868, "869"), (914, "915")])
+async def test_the_other_bands_too(tmp_path: Path, told: int, wanted: str) -> None:
+    async with running(tmp_path / "radio", board_is={"frequency": told}, RFM2PI_FREQUENCY=wanted) as run:
+        await run.ready()
+        assert run.link.away == {}
+        assert "4b" not in run.board.commands
+
+
 async def test_read_only_means_only_asked(tmp_path: Path) -> None:
     """`wattbus check --probe` sets it, whatever else is set."""
     sends = {"RFM2PI_TIME_SECONDS": "0.01", "RFM2PI_REPEATER_PORT": str(port := free_port())}

@@ -13,6 +13,7 @@ from links.serial_pty import PseudoTerminal
 from tests.connectors.rfm2pi.conftest import board_on, connector_for, running, until
 from tests.support.clock import VirtualClock
 from tests.support.link import RecordingLink, entered
+from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Datapoint
 from wattbus.errors import LinkDown
 from wattbus.jsontext import JsonValue
@@ -39,7 +40,7 @@ async def test_datapoints_of_described_nodes_are_known_beforehand() -> None:
     }
     assert known["sensor", "emontx3__vrms"].unit == "V"
     assert known["sensor", "emontx3__rssi"].device == "emontx3"
-    assert known["actuator", "board__frequency"].allowed_values == (433, 868, 915)
+    assert known["actuator", "board__frequency"].allowed_values == (433, 434, 868, 869, 915)
     assert ("actuator", "emontx3__transmit") in known
 
 
@@ -137,7 +138,7 @@ async def test_the_first_line_without_ok_may_be_a_rest(tmp_path: Path) -> None:
 async def test_plain_lines(tmp_path: Path) -> None:
     nodes = {"98": {"name": "boiler", "names": "flow,return", "units": "C,C"}}
     async with running(tmp_path / "radio", RFM2PI_PLAIN="TRUE", RFM2PI_NODES=nodes) as run:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while "1__1" not in run.link.values:  # nothing shows from outside that the line is open
                 run.terminal.write(b"1 0\r\n")
                 await asyncio.sleep(0.02)

@@ -43,7 +43,7 @@ async def test_into_history_and_back_to_the_board(tmp_path: Path, mosquitto: Mos
             await client.message("radio/messages/hall__pulsecount/value", value=40)
 
             assert (await here.command(client, "board__frequency", 433))["outcome"] == "applied"
-            assert (await here.command(client, "board__frequency", 434))["outcome"] == "rejected"
+            assert (await here.command(client, "board__frequency", 435))["outcome"] == "rejected"
             assert (await here.command(client, "display__power", -700))["outcome"] == "applied"
             assert board.frequency == 433
             assert board.sent == [(20, b"\x00\x44\xfd")]

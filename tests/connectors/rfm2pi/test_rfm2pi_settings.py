@@ -41,8 +41,8 @@ def test_oemgateways_names_in_any_case() -> None:
     }
     settings = load(Settings, {"CONNECTOR_NAME": "radio", **given})
     assert (settings.port.url, settings.port.baudrate) == ("/dev/ttyUSB3", 9600)
-    chosen = [settings.chosen(name) for name in THEIR_NAMES.values()]
-    assert chosen == ["/dev/ttyUSB3", 9600, 210, 433, 15, 60.0, 50012]
+    chosen = [settings.chosen(name) for name in dict.fromkeys(THEIR_NAMES.values())]
+    assert chosen == ["/dev/ttyUSB3", 9600, 210, 433, 15, 60.0, 50012, None]
     assert unknown_variables(Settings, set(given)) == {}
 
 
@@ -51,7 +51,29 @@ def test_two_names_that_contradict_each_other() -> None:
     assert settings_for(RFM2PI_GROUP="210", SGROUP="210").chosen("rfm2pi_group") == 210
 
 
-@pytest.mark.parametrize(("given", "megahertz"), [("4", 433), ("8", 868), ("9", 915), ("433", 433), ("868", 868)])
+def test_emonhubs_names() -> None:
+    """[openenergymonitor/emonhub, conf/emonhub.conf and docs of its serial interfacers.]"""
+    given = {"group": "210", "quiet": "true", "interval": "300", "baseid": "5", "frequency": "433"}
+    settings = load(Settings, {"CONNECTOR_NAME": "radio", **given})
+    names = ("rfm2pi_group", "rfm2pi_quiet", "rfm2pi_time_seconds", "rfm2pi_base_id", "rfm2pi_frequency")
+    assert [settings.chosen(name) for name in names] == [210, True, 300.0, 5, 433]
+    assert settings.replaced() == []
+    assert "SGROUP and GROUP say different things" in faults(GROUP="5", SGROUP="210")
+    assert settings_for(GROUP="staff").chosen("rfm2pi_group") is None, "some shells have this variable"
+    assert settings_for(FREQUENCY="4", RFM2PI_FREQUENCY="434").chosen("rfm2pi_frequency") == 433, "the same band"
+
+
+def test_what_replaces_emonhubs_other_names(caplog: pytest.LogCaptureFixture) -> None:
+    create(settings_for(NODEOFFSET="32", CALIBRATION="230V"))
+    offset, calibration = (record.getMessage() for record in caplog.records)
+    assert offset.startswith("NODEOFFSET is not here: nodes of two boards are told apart by CONNECTOR_NAME")
+    assert calibration.startswith("CALIBRATION is not here: it is a setting of the emonPi's firmware")
+    assert settings_for(NODEOFFSET="0").replaced() == [], "emonHub's own default"
+
+
+@pytest.mark.parametrize(
+    ("given", "megahertz"), [("4", 433), ("8", 868), ("9", 915), ("433", 433), ("868", 868), ("434", 434)]
+)
 def test_a_band_as_either_writes_it(given: str, megahertz: int) -> None:
     assert settings_for(RFM2PI_FREQUENCY=given).rfm2pi_frequency == megahertz
 
@@ -59,8 +81,8 @@ def test_a_band_as_either_writes_it(given: str, megahertz: int) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "fault"),
     [
-        ("RFM2PI_FREQUENCY", "434", "RFM2PI_FREQUENCY: Input should be 433, 868 or 915"),
-        ("FREQUENCY", "5", "FREQUENCY: Input should be 433, 868 or 915"),
+        ("RFM2PI_FREQUENCY", "500", "RFM2PI_FREQUENCY: Input should be 433, 434, 868, 869 or 915"),
+        ("FREQUENCY", "5", "FREQUENCY: Input should be 433, 434, 868, 869 or 915"),
         ("SGROUP", "256", "SGROUP: Input should be less than or equal to 255"),
         ("RFM2PI_BASE_ID", "0", "RFM2PI_BASE_ID: Input should be greater than or equal to 1"),
         ("COM_PORT", "ttyUSB0", "COM_PORT: 'ttyUSB0' is no serial port (did you mean /dev/ttyUSB0?)"),

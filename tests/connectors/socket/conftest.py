@@ -13,6 +13,7 @@ from connectors.socket.connector import SocketConnector, create
 from connectors.socket.settings import Settings
 from connectors.socket.simulator import TalkingServer
 from tests.support.link import WITHIN_S, RecordingLink, entered
+from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.settings import load
 
@@ -86,7 +87,7 @@ def counted(name: str, **labels: str) -> float:
 
 def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
     """A plain socket of the standard library; what it does is done at once on this machine."""
-    return socket.create_connection((host, port), timeout=10)
+    return socket.create_connection((host, port), timeout=PATIENCE_S)
 
 
 async def eventually(holds: Callable[[], bool]) -> None:

@@ -12,6 +12,7 @@ from connectors.socket import client as client_module
 from connectors.socket.simulator import TalkingServer
 from tests.connectors.socket.conftest import client_of, connect, counted, running
 from tests.support.clock import turns
+from tests.support.waiting import PATIENCE_S
 from wattbus.retry import Backoff
 
 
@@ -116,7 +117,7 @@ async def test_who_is_told_to_end_while_the_server_closes_does_end(server: Talki
         server.close()
         await client.link.until_values(1)  # it is given while the end of the connection is dealt with
         client.task.cancel()
-        await asyncio.wait([client.task], timeout=10)
+        await asyncio.wait([client.task], timeout=PATIENCE_S)
         assert client.task.cancelled()
 
 

@@ -20,11 +20,12 @@ from history.settings import Settings as HistorySettings
 from tests.connectors.socket.conftest import connect, eventually, settings_for
 from tests.support.mqtt import plain_client
 from tests.support.site import Site
+from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.settings import load
 
-SOON = 30
+SOON = PATIENCE_S
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
 from wattbus.mqtt.embedded_broker import Mosquitto
@@ -20,7 +21,7 @@ from wattbus.mqtt.topics import match
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
 
-SOON = 20  # seconds: a bound that only a hang reaches
+SOON = PATIENCE_S
 
 
 @contextlib.asynccontextmanager
@@ -159,7 +160,7 @@ async def test_backpressure_holds_no_more_than_the_high_water_mark_and_loses_not
             sending = asyncio.create_task(send())
             got: list[int] = []
             most = 0
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(got) < number:
                     most = max(most, len(slow._receiver))
                     for delivery in await slow.next_deliveries(20):
@@ -295,6 +296,6 @@ async def test_a_broker_that_closes_before_it_answers_is_tried_again_at_once() -
     server = await asyncio.start_server(visited, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, running(quick(BrokerSettings(mqtt_broker_port=port), "patient"), connected=False):
-        async with asyncio.timeout(10):  # less than the library waits for an answer
-            while visits < 5:
+        async with asyncio.timeout(PATIENCE_S):  # in which the library would wait for an answer a dozen times
+            while visits < 20:
                 await asyncio.sleep(0.01)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import START_MS, VirtualClock
+from tests.support.waiting import PATIENCE_S
 from tests.wattbus.storage.series import DAY, opened, readings, series
 from wattbus import metrics
 from wattbus.recording.database_session import Database
@@ -54,7 +55,7 @@ class Loop:
 
     async def _settled(self, pauses: int) -> None:
         """Until the next round is waited for."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.clock.slept) < pauses:
                 await asyncio.sleep(0.001)
 
@@ -126,6 +127,26 @@ async def test_what_is_still_due_after_a_day_is_meant(
         await loop.round()
         assert loop.removed() == 300 - 30  # as usual from then on
     assert caplog.text.count("too old at once") == 1
+
+
+async def test_a_row_from_1970_makes_no_years_of_it(
+    store: Store, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A device whose clock begins there at each start: it goes, and with it what is due today; nobody is asked."""
+    await store.write(readings(0, 1, a=0))
+    await fill(store, 31)
+    async with Loop(database_url).running() as loop:
+        await loop.round()
+        assert loop.removed() == 11
+    assert "too old at once" not in caplog.text
+
+
+async def test_a_clock_years_ahead_does_not_cost_the_only_day_that_there_is(store: Store, database_url: str) -> None:
+    await fill(store, 1)
+    async with Loop(database_url).running() as loop:
+        loop.clock.set_by(YEARS_S)
+        await loop.round()
+        assert loop.removed() == 0
 
 
 async def test_without_a_bound_nothing_is_asked_and_nothing_goes(store: Store, database_url: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
+from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint
 from wattbus.mqtt.embedded_broker import Mosquitto
@@ -18,7 +19,7 @@ from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings, load
 
 NAME = "meter"
-SOON = 20
+SOON = PATIENCE_S
 
 ROOM = Datapoint("room", data_format="generic_numeric", unit="Cel", min_value=-40, max_value=60, expected_interval_s=10)
 SETPOINT = Datapoint("setpoint", "actuator", "continuous_numeric", "Cel", min_value=5, max_value=30, example_value=21.0)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.clock import VirtualClock
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import CommandRejected, LinkDown
@@ -26,7 +27,7 @@ from wattbus.runtime.command_executor import CommandExecutor
 from wattbus.settings import BrokerSettings
 
 TOPIC, RESULT = "c/messages/heat-set/value", "c/messages/heat-set/result"
-SOON = 20
+SOON = PATIENCE_S
 
 NUMBER = Datapoint("heat", "actuator", "continuous_numeric", min_value=5, max_value=30)
 DISCRETE = Datapoint("heat", "actuator", "discrete_numeric", allowed_values=(0, 1, 2.5))

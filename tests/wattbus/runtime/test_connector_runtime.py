@@ -18,6 +18,7 @@ import pytest
 from tests.support.clock import START_MS, VirtualClock
 from tests.support.connector import ScriptedConnector
 from tests.support.mqtt import PlainClient, Seen, plain_client, retained
+from tests.support.waiting import PATIENCE_S
 from tests.wattbus.runtime.one_connector import (
     NAME,
     ROOM,
@@ -51,6 +52,10 @@ def _root_logger_tells_all() -> Iterator[None]:
 def bad_messages(kind: str) -> float:
     name = "wattbus_bad_messages_total"
     return metrics.REGISTRY.get_sample_value(name, {"service": NAME, "topic": kind}) or 0.0
+
+
+def future_timestamps() -> float:
+    return metrics.REGISTRY.get_sample_value("wattbus_future_timestamps_total", {"service": NAME}) or 0.0
 
 
 # -- announcing
@@ -125,6 +130,39 @@ async def test_readings_are_numbered_without_holes_and_state_says_which(mosquitt
         kept = await retained(mosquitto.port)
         assert json.loads(kept["meter/messages/room/value"]) == state
         assert "meter/values" not in kept
+
+
+async def test_a_time_in_the_future_is_replaced_by_that_of_the_arrival_marked_counted_and_said(
+    mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    connector = ScriptedConnector(ROOM)
+    clock = VirtualClock()
+    settings = settings_for(mosquitto, tmp_path, FUTURE_LIMIT_SECONDS="60")
+    async with running(connector, settings, clock), plain_client(mosquitto.port) as client:
+        before = future_timestamps()
+        for value, own_ms in enumerate((START_MS + 60_000, START_MS + 60_001, START_MS * 1000, START_MS * 1000)):
+            connector.read({"room": value}, timestamp_ms=own_ms)
+        values = await client.messages("meter/values", 4)
+        assert [message["timestamp"] for message in values] == [START_MS + 60_000, START_MS, START_MS + 1, START_MS + 2]
+        assert [message.get("quality") for message in values] == [None, *[{"room": "implausible"}] * 3]
+        assert future_timestamps() - before == 3
+        await client.until(lambda: "meter (0.0167 hours) ahead" in client.last("meter/status")["detail"])
+        assert client.last("meter/status")["state"] == "degraded"
+        clock.forward(700)
+        connector.read({"room": 25.0}, timestamp_ms=clock.now_ms())
+        await client.until(lambda: "ahead" not in client.last("meter/status")["detail"])
+    assert caplog.text.count("times in the future: ") == 2, "when it begins and when it is over"
+
+
+async def test_a_reading_that_nothing_but_its_form_speaks_for_says_so(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    connector = ScriptedConnector(ROOM)
+    async with running(connector, settings_for(mosquitto, tmp_path)), plain_client(mosquitto.port) as client:
+        connector.read({"room": 21.0, "other": 1}, is_unverified=True)
+        connector.read({"room": 99.0}, is_unverified=True)
+        unverified, implausible = await client.messages("meter/values", 2)
+        assert unverified["quality"] == {"room": "unverified", "other": "unverified"}
+        assert implausible["quality"] == {"room": "implausible"}, "the worse of the two"
+        assert (await client.message("meter/messages/other/value"))["quality"] == "unverified"
 
 
 async def test_state_on_change_is_published_when_it_changes_and_now_and_then(
@@ -522,7 +560,7 @@ async def test_a_broker_killed_twice_and_back_without_its_state_costs_nothing(
         reading.cancel()
         await asyncio.wait([reading])
         connector.read({"counter": 0})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while len(runtime._outbox) or not len(history.values) or connector._script.qsize():
                 await pass_time(clock)
         async with plain_client(mosquitto.port) as client:
@@ -564,7 +602,7 @@ async def test_a_connector_that_stops_hands_over_to_the_next(mosquitto: Mosquitt
                 await pass_time(clock)
     assert sorted(values["a"] for values in history.values.values()) == list(range(101))
     assert history.redelivered == 0
-    assert not list((tmp_path / "data" / "outbox" / NAME / "values").iterdir())
+    assert not list((tmp_path / "data" / "outbox" / NAME / "values").glob("*.readings"))
 
 
 async def test_what_fell_out_of_a_full_outbox_is_reported_by_number(mosquitto: Mosquitto, tmp_path: Path) -> None:

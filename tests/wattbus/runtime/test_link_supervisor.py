@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
 from tests.wattbus.runtime.supervised_link import ScriptedPermit, Supervised, lines, log, supervised
 from wattbus import metrics
 from wattbus.errors import ConfigError, LinkDown
@@ -95,7 +96,7 @@ async def test_wrong_settings_end_it() -> None:
     link = Supervised()
     link.connector.tell(ExceptionGroup("g", [KeyError("b"), ExceptionGroup("h", [ConfigError("PORT: …")])]))
     with pytest.raises(ConfigError, match="PORT"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await link.supervisor.run()
 
 

@@ -88,6 +88,7 @@ class House:
     def kill_connector(self, gently: bool = False) -> None:
         if gently:
             self.outbox.flush()
+        self.outbox.close()
         before = self.waiting()
         self.start_connector()
         self.ledger.history_is("online" if self.history.online else "offline")

@@ -122,6 +122,14 @@ def test_several_values_at_one_time_of_the_device_never_take_each_others_place()
     assert stamps.own({"p": 9}, 1004) == (1005, {"p": 9})
 
 
+def test_a_time_that_cannot_be_right_gives_way_to_that_of_the_arrival() -> None:
+    stamps = TimestampAllocator()
+    assert stamps.arrived({"gas": 1.0}, 9_000_000, 5000) == (5000, {"gas": 1.0})
+    assert stamps.arrived({"gas": 1.0}, 9_000_000, 6000)[1] == {}, "a repetition is no news"
+    assert stamps.arrived({"gas": 2.0}, 9_000_000, 5000) == (5001, {"gas": 2.0})
+    assert stamps.own({"gas": 3.0}, 7000) == (7000, {"gas": 3.0}), "right again"
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5)), max_size=30))
 def test_received_stamps_rise_strictly_per_datapoint(steps: list[tuple[str, int]]) -> None:
     stamps, now = TimestampAllocator(), 1_000_000

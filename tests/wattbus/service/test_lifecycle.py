@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.clock import VirtualClock
+from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.errors import ConfigError
 from wattbus.mqtt.embedded_broker import free_port
@@ -78,7 +79,7 @@ async def test_a_signal_ends_cleanly(number: signal.Signals) -> None:
             await asyncio.sleep(0)
             ended.append("cleanly")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await run_until_signal(main())
     assert ended == ["cleanly"]
 
@@ -94,7 +95,7 @@ async def test_what_does_not_end_in_time_is_left(caplog: pytest.LogCaptureFixtur
             except asyncio.CancelledError:
                 continue
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await run_until_signal(stubborn(), grace_s=0.05)
     assert "did not end within 0.05 s" in caplog.text
     release.set()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.clock import VirtualClock
 from tests.support.mqtt import PlainClient, plain_client
+from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
@@ -21,7 +22,7 @@ from wattbus.service.lifecycle import in_service, on_the_bus
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
 
-SOON = 20
+SOON = PATIENCE_S
 NAME = "boiler"
 
 
@@ -129,7 +130,7 @@ async def test_what_a_dead_process_left_retained_is_asked_and_does_not_answer(mo
         async with service.running():
             await told(client, service, state="online")
         took_s = asyncio.get_running_loop().time() - begun
-        assert 2.9 < took_s < 10
+        assert took_s > 2.9
         assert len(client.on(f"{NAME}/who")) == 3
 
 

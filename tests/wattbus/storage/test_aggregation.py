@@ -22,12 +22,12 @@ times = st.integers(-5000, 5000)
 series = st.dictionaries(times, values, max_size=60)
 
 
-def naive(points: dict[int, Any], interval: int, function: Aggregate, span: Span) -> list[StoredValue]:
+def in_buckets(points: dict[int, Any], interval: int, span: Span) -> dict[int, list[Any]]:
     buckets: dict[int, list[Any]] = defaultdict(list)
     for time in sorted(points):
         if (span.from_ms is None or time >= span.from_ms) and (span.to_ms is None or time < span.to_ms):
             buckets[math.floor(time / interval) * interval].append(points[time])
-    return [StoredValue(start, _evaluate(function, found)) for start, found in sorted(buckets.items())]
+    return dict(sorted(buckets.items()))
 
 
 def _evaluate(function: Aggregate, found: list[Any]) -> Any:
@@ -41,15 +41,14 @@ def _evaluate(function: Aggregate, found: list[Any]) -> Any:
     return {"avg": sum(only) / len(only), "min": min(only), "max": max(only)}[function]
 
 
-def same(stored: list[StoredValue], expected: list[StoredValue]) -> bool:
-    if [value.timestamp_ms for value in stored] != [value.timestamp_ms for value in expected]:
-        return False
-    return all(
-        math.isclose(a.value, b.value, rel_tol=1e-9, abs_tol=1e-3)
-        if isinstance(a.value, float) and isinstance(b.value, float | int)
-        else a.value == b.value and type(a.value) is type(b.value)
-        for a, b in zip(stored, expected, strict=True)
-    )
+def same(stored: Any, expected: Any, found: list[Any]) -> bool:
+    """Whether a result is right. In which order a database adds is its own affair (PostgreSQL's differs from query to
+    query), and sums of doubles depend on it: by so much as the rounding of the largest number in the bucket.
+    """
+    if isinstance(stored, float) and isinstance(expected, float | int):
+        rounding = sum(abs(value) for value in found if type(value) in (int, float)) * 2**-52
+        return math.isclose(stored, expected, rel_tol=1e-9, abs_tol=max(1e-3, rounding))
+    return bool(stored == expected) and type(stored) is type(expected)
 
 
 def test_every_function_agrees_with_python(database_url: str) -> None:
@@ -87,8 +86,17 @@ async def check(
     ids = [known.id for known in await store.datapoints() if known.connector == name]
     for function in FUNCTIONS:
         stored = await store.aggregate(ids[0], interval, function, span) if ids else []
-        expected = naive({**before, **after}, interval, function, span)
-        assert same(stored, expected), (function, stored, expected)
+        buckets = in_buckets({**before, **after}, interval, span)
+        assert [value.timestamp_ms for value in stored] == list(buckets)
+        for value, found in zip(stored, buckets.values(), strict=True):
+            expected = _evaluate(function, found)
+            assert same(value.value, expected, found), (function, value, expected)
+
+
+async def test_sums_may_round_in_any_order(store: Store) -> None:
+    """Once 0.33 and once 0.0 came of it, from the same PostgreSQL."""
+    before, after = {-4: 0.0}, {0: None, 1: None, -1: 2**60, -2: -(2**60), -3: 1.0, -7: 0.0}
+    await check(store, "m", before, after, 3, Span())
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -23,6 +23,7 @@ from wattbus.storage import (
     Written,
     open_store,
 )
+from wattbus.storage.values import TAKEN_MS
 
 # -- values -----------------------------------------------------------------------------------------------------------
 
@@ -84,15 +85,37 @@ async def test_quality_is_kept_and_is_part_of_the_value(store: Store) -> None:
 
 
 @pytest.mark.parametrize("merged", [False, True])
-async def test_equal_is_a_redelivery_and_different_a_conflict_that_the_later_wins(store: Store, merged: bool) -> None:
+async def test_equal_is_a_redelivery_and_different_gets_the_next_millisecond(store: Store, merged: bool) -> None:
     assert await write(store, reading(NOW, a=1, b="x", c=None)) == Written(rows=3)
     if merged:
         await merge(store)
-    assert await write(store, reading(NOW, a=1, b="x", c=None)) == Written(redelivered=3)
-    assert await write(store, reading(NOW, a=2, b="x", c=0)) == Written(redelivered=1, conflicts=2)
-    assert await write(store, reading(NOW, a=2, b="x"), reading(NOW + 1, a=2)) == Written(rows=1, redelivered=2)
-    assert await values_of(store, "a") == [(0, 2), (1, 2)]
-    assert await values_of(store, "c") == [(0, 0)]
+    for again in (False, True):
+        assert await write(store, reading(NOW, a=1, b="x", c=None)) == Written(redelivered=3)
+        moved = await write(store, reading(NOW, a=2, b="x", c=0), reading(NOW, a=3))
+        assert moved == (Written(redelivered=4) if again else Written(redelivered=1, conflicts=3))
+        assert await write(store, reading(NOW, a=3)) == Written(redelivered=1), "in another order, too"
+    assert await write(store, reading(NOW + 1, a=4), reading(NOW + 9, a=4)) == Written(rows=1, conflicts=1)
+    assert await write(store, reading(NOW + 1, a=4)) == Written(redelivered=1)
+    assert await values_of(store, "a") == [(0, 1), (1, 2), (2, 3), (3, 4), (9, 4)]
+    assert await values_of(store, "c") == [(0, None), (1, 0)]
+
+
+async def test_a_clock_that_stands_still_fills_a_few_milliseconds_and_then_the_newest_wins(store: Store) -> None:
+    for start in (0, 30, 60):  # within a batch and over batches
+        await write(store, *(reading(NOW, a=start + n) for n in range(30)))
+    stored = await values_of(store, "a")
+    assert stored == [*((n, n) for n in range(TAKEN_MS)), (TAKEN_MS, 89)]
+
+
+async def test_an_hour_that_comes_twice_keeps_the_readings_of_both(store: Store) -> None:
+    """A clock that was set back: some of the new times are those of older values."""
+    first = [reading(NOW + n * 50, a=n) for n in range(200)]
+    second = [reading(NOW + n * 45, a=1000 + n) for n in range(200)]
+    await write(store, *first)
+    written = await write(store, *second)
+    assert (written.rows, written.conflicts) == (180, 20)
+    assert await write(store, *first, *second) == Written(redelivered=400)
+    assert sorted(value for _, value in await values_of(store, "a")) == [*range(200), *range(1000, 1200)]
 
 
 async def test_21_and_21_0_are_the_same_number(store: Store) -> None:
@@ -106,10 +129,10 @@ async def test_values_that_only_look_alike_are_conflicts(store: Store, one: Any,
     assert await write(store, reading(NOW, a=other)) == Written(conflicts=1)
 
 
-async def test_twice_in_one_batch_is_once_and_the_later_wins(store: Store) -> None:
+async def test_twice_in_one_batch_is_once(store: Store) -> None:
     assert await write(store, reading(NOW, a=1), reading(NOW, a=1)) == Written(rows=1, redelivered=1)
     assert await write(store, reading(NOW + 1, a=1), reading(NOW + 1, a=2)) == Written(rows=1, conflicts=1)
-    assert await values_of(store, "a") == [(0, 1), (1, 2)]
+    assert await values_of(store, "a") == [(0, 1), (1, 1), (2, 2)]
 
 
 async def test_batches_of_any_size_are_counted_exactly(store: Store) -> None:
@@ -151,6 +174,20 @@ async def test_a_clock_that_was_set_back_writes_nothing_twice(store: Store) -> N
     assert await write(store, reading(NOW, a=1), reading(LATER - MINUTE, a=2)) == Written(redelivered=2)
     assert await write(store, reading(NOW - MINUTE, a=0)) == Written(rows=1)
     assert [value for _, value in await values_of(store, "a")] == [0, 1, 2]
+
+
+async def test_what_a_clock_that_was_ahead_has_merged_is_found_again_when_it_was_set_right(store: Store) -> None:
+    ahead = LATER + 1000 * MINUTE
+    await write(store, reading(NOW, a=1), *(reading(ahead + n, a=n) for n in range(3)))
+    await merge(store, ahead + 10 * MINUTE)
+    await merge(store, LATER)  # it is right again
+    assert await write(store, reading(LATER, a=4), reading(ahead + 1, a=1)) == Written(rows=1, redelivered=1)
+    assert await write(store, reading(ahead + 1, a=7), reading(ahead + 7, a=7)) == Written(rows=1, conflicts=1)
+    await merge(store, LATER + 20 * MINUTE)
+    await merge(store, ahead + 20 * MINUTE)
+    assert await write(store, reading(ahead + 1, a=1), reading(ahead + 1, a=7)) == Written(redelivered=2)
+    stored = [(time - (ahead - NOW), value) for time, value in await values_of(store, "a")]
+    assert stored[2:] == [(0, 0), (1, 1), (2, 2), (3, 7), (7, 7)]
 
 
 async def test_everything_is_there_after_opening_again(store: Store, database_url: str) -> None:
@@ -223,6 +260,16 @@ async def test_setpoints_and_schedules_are_kept_as_given_once_each(store: Store)
     assert await store.plans("schedule", pump, Span(to_ms=NOW + 1)) == [StoredPlan(NOW, [])]
     assert await store.write(Batch(plans=[Plan("schedule", "bem", PUMP, NOW, items)])) == Written(conflicts=1)
     assert await store.plans("schedule", pump) == [StoredPlan(NOW, items)]
+
+
+async def test_a_plan_with_the_time_of_its_arrival_is_new_only_when_it_is_another_one(store: Store) -> None:
+    async def arrive(at: int, items: list[int]) -> Written:
+        return await store.write(Batch(plans=[Plan("setpoint", "bem", PUMP, at, items, is_restamped=True)]))
+
+    assert [await arrive(NOW, [1]), await arrive(NOW + 5, [1])] == [Written(rows=1), Written(redelivered=1)]
+    assert [await arrive(NOW + 6, [2]), await arrive(NOW + 7, [1])] == [Written(rows=1)] * 2
+    found = await store.plans("setpoint", (await datapoint(store, "pump-set")).id)
+    assert found == [StoredPlan(NOW, [1]), StoredPlan(NOW + 6, [2]), StoredPlan(NOW + 7, [1])]
 
 
 async def test_outcomes_at_one_time_are_kept_apart_and_none_twice(store: Store) -> None:

@@ -88,8 +88,9 @@ async def test_every_earlier_schema_goes_forward_and_keeps_what_it_has(database_
             text("INSERT INTO datapoints (connector, type, key, announced) VALUES ('meter', 'sensor', 'a', true)")
         )
         newest = "recent" if connection.dialect.name == "sqlite" else "history"
+        is_integer = "whole" if earlier < "0004" else "is_integer"
         await connection.execute(
-            text(f"INSERT INTO {newest} (datapoint, time, number, whole) SELECT id, :now, 5, 1 FROM datapoints"),
+            text(f"INSERT INTO {newest} (datapoint, time, number, {is_integer}) SELECT id, :now, 5, 1 FROM datapoints"),
             {"now": NOW},
         )
     async with opened(open_store(database_url)) as store:

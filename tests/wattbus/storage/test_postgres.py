@@ -203,7 +203,7 @@ async def full(postgres_server: PostgresServer, store: Store, raw_store: RawStor
     """A database in which looking at everything would be the wrong way."""
     await store.write(Batch(values=[ReadingValues("m", NOW, {f"k{n}": n for n in range(200)})]))
     postgres_server.execute(
-        f"INSERT INTO history (datapoint, time, number, whole) SELECT d, {NOW} + t * 60000, t, 0"
+        f"INSERT INTO history (datapoint, time, number, is_integer) SELECT d, {NOW} + t * 60000, t, 0"
         " FROM generate_series(1, 1000) AS t, generate_series(1, 200) AS d; ANALYZE history",
         database_url,
     )
@@ -266,7 +266,7 @@ async def test_the_bytes_used_are_about_those_on_the_disk_without_what_was_delet
 ) -> None:
     postgres_server.execute("ALTER TABLE history SET (autovacuum_enabled = off)", database_url)
     postgres_server.execute(
-        "INSERT INTO history (datapoint, time, number, whole, other) SELECT d, t, t, 0,"
+        "INSERT INTO history (datapoint, time, number, is_integer, json_value) SELECT d, t, t, 0,"
         " CASE WHEN t % 50 = 0 THEN repeat(md5(t::text), 100) END"  # some large enough to be compressed
         " FROM generate_series(1, 4000) AS t, generate_series(1, 100) AS d",
         database_url,

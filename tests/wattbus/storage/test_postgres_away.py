@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import PASSWORD, PASSWORD_IN_URL, PostgresServer, find_binaries
+from tests.support.waiting import PATIENCE_S
 from tests.wattbus.storage.series import NOW, opened, raw_records, reading, values_of, write
 from wattbus.errors import ConfigError
 from wattbus.storage import BatchRefused, DatabaseAway, Store, Written, open_raw_reader, open_raw_store, open_store
@@ -128,7 +129,7 @@ async def test_a_connection_that_is_cut_in_the_middle_of_a_transaction(
 
 
 async def until(server: PostgresServer, query: str, answer: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while server.execute(query) != answer:
             await asyncio.sleep(0.02)
 
@@ -181,7 +182,7 @@ async def test_a_network_that_swallows_everything_is_noticed(
         await write(store, reading(NOW, a=1))
         await store.datapoints()
         network.silent.set()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(DatabaseAway, match="does not answer"):
                 await write(store, reading(NOW + 1, a=2))
             with pytest.raises(DatabaseAway, match="does not answer"):
@@ -213,7 +214,7 @@ async def test_a_service_that_ends_does_not_wait_for_a_silent_server(
         writing = asyncio.create_task(write(store, reading(NOW + 1, a=2)))
         await asyncio.sleep(0.05)
         writing.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(asyncio.CancelledError):
                 await writing
             await store.close()

@@ -72,6 +72,41 @@ async def test_one_row_from_1970_does_not_cost_the_rest(store: Store) -> None:
     assert 0 < removed.by_size < 8000
 
 
+@pytest.mark.parametrize("newest_ms", [NOW * 1000, NOW + 5 * 365 * DAY])  # in microseconds; of a clock years ahead
+async def test_one_row_from_the_future_does_not_cost_the_rest(store: Store, newest_ms: int) -> None:
+    for day in range(4):
+        await store.write(readings(NOW + day * DAY, 5000, a="x" * 50, b=day))
+    await store.write(readings(newest_ms, 1, a="x", b=0))
+    used = await store.bytes_used()
+    removed = await store.retain(Retention(oldest_days=None, most_bytes=used * 9 // 10), NOW)
+    assert 0 < removed.by_size < 12_000
+    times = [value.timestamp_ms for value in await store.values(1)]
+    assert times[-2:] == [NOW + 3 * DAY + 4999_000, newest_ms]
+    assert len(times) > 14_000
+
+
+async def test_the_oldest_are_found_among_datapoints_that_come_quickly_and_slowly(store: Store) -> None:
+    """By number of rows: most of them are of one datapoint, and what is old is of the others, too."""
+    await store.write(readings(NOW - 300 * DAY, 300, step=DAY, slow="x" * 50))
+    for hour in range(6):
+        await store.write(readings(NOW + hour * 3_600_000, 3600, quick="x" * 50))
+    used = await store.bytes_used()
+    removed = await store.retain(Retention(oldest_days=None, most_bytes=used * 9 // 10), NOW)
+    assert 1000 < removed.by_size < 6000
+    ids = {known.key: known.id for known in await store.datapoints()}
+    assert await store.values(ids["slow"]) == []
+    assert len(await store.values(ids["quick"])) == 300 + 6 * 3600 - removed.by_size
+
+
+async def test_the_oldest_of_what_is_not_older_than_a_time(store: Store) -> None:
+    assert await store.oldest_ms(NOW) is None
+    await store.write(readings(NOW, 3, step=DAY))
+    await store.tidy(NOW + DAY)
+    await store.tidy(NOW + 2 * DAY)
+    oldest = [await store.oldest_ms(NOW + after) for after in (-1, 0, 1, 2 * DAY, 2 * DAY + 1)]
+    assert oldest == [NOW, NOW, NOW + DAY, NOW + 2 * DAY, None]
+
+
 async def test_silent_sessions_are_forgotten(store: Store) -> None:
     old = SessionState("m", "0" * 16, 1, (), (), NOW - 40 * DAY, NOW - 31 * DAY)
     young = SessionState("m", "1" * 16, 1, (), (), NOW - 40 * DAY, NOW - 29 * DAY)

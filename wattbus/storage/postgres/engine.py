@@ -11,9 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from wattbus.errors import ConfigError
-from wattbus.storage.engine import Writer, reading
+from wattbus.storage.engine import MIGRATIONS, Writer, reading
 from wattbus.storage.errors import plain_errors
-from wattbus.storage.locks import MIGRATIONS
 from wattbus.storage.migrate import migrate, one_migration_at_a_time
 from wattbus.storage.postgres import timescale
 from wattbus.storage.postgres.driver import connect
@@ -67,12 +66,15 @@ class PostgresEngine:
             await engine.dispose()
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """As `Engine.write`."""
         return await self._writer.write(work)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `Engine.reading`."""
         return reading(self._readers)
 
     async def close(self) -> None:
+        """As `Engine.close`."""
         await self._writer.close()
         await self._readers.dispose()
 

@@ -11,25 +11,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wattbus.storage.postgres.driver import RowIsThere, copy
 from wattbus.storage.records import Written
 from wattbus.storage.schema import history
-from wattbus.storage.value_table import COLUMNS, Row
+from wattbus.storage.values import COLUMNS, Row, insert_beside
 
 STAGING = "staging"  # a temporary table: each connection has its own
 
 _COLUMNS = ", ".join(COLUMNS)
 _MAKE_STAGING = text(
     f"CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} (time bigint, datapoint integer, number double precision,"
-    " whole smallint, other text, quality text) ON COMMIT DELETE ROWS"
+    " is_integer smallint, json_value text, quality text, number_of_row integer) ON COMMIT DELETE ROWS"
 )
-_INSERT_NEW = text(f"INSERT INTO history ({_COLUMNS}) SELECT {_COLUMNS} FROM {STAGING} ON CONFLICT DO NOTHING")
+_EMPTY_STAGING = text(f"DELETE FROM {STAGING}")
+_INSERT_NEW = text(
+    f"INSERT INTO history ({_COLUMNS}) SELECT {_COLUMNS} FROM {STAGING} ORDER BY number_of_row ON CONFLICT DO NOTHING"
+)
 # Only what differs: a row that is there already is not even locked. 21 and 21.0 are the same number: a sender may
 # write it either way. The bounds of the time are for the chunks of a hypertable.
-_REPLACE_DIFFERENT = text(
-    f"INSERT INTO history ({_COLUMNS}) SELECT {', '.join(f'new.{name}' for name in COLUMNS)} FROM {STAGING} AS new"
-    " JOIN history AS old ON old.datapoint = new.datapoint AND old.time = new.time"
+_FROM_DIFFERENT = (
+    f"FROM {STAGING} AS new JOIN history AS old ON old.datapoint = new.datapoint AND old.time = new.time"
     " WHERE old.time BETWEEN :oldest AND :newest AND (old.number IS DISTINCT FROM new.number"
-    " OR old.other IS DISTINCT FROM new.other OR old.quality IS DISTINCT FROM new.quality)"
-    " ON CONFLICT (datapoint, time) DO UPDATE SET number = excluded.number, whole = excluded.whole,"
-    " other = excluded.other, quality = excluded.quality"
+    " OR old.json_value IS DISTINCT FROM new.json_value OR old.quality IS DISTINCT FROM new.quality)"
+)
+_DIFFERENT = text(f"SELECT new.number_of_row {_FROM_DIFFERENT} ORDER BY new.number_of_row")
+_REPLACE_DIFFERENT = text(
+    f"INSERT INTO history ({_COLUMNS}) SELECT {', '.join(f'new.{name}' for name in COLUMNS)} {_FROM_DIFFERENT}"
+    " ON CONFLICT (datapoint, time) DO UPDATE SET number = excluded.number, is_integer = excluded.is_integer,"
+    " json_value = excluded.json_value, quality = excluded.quality"
 )
 
 _key = itemgetter(1, 0)  # datapoint, time
@@ -57,11 +63,23 @@ class HistoryTable:
         rows.sort(key=_key)
         if self._likely_new and await _copied(connection, rows):
             return Written(rows=len(rows))
-        written = await _merged(connection, rows)
+
+        async def place(some: list[Row]) -> tuple[Written, list[Row]]:
+            return await _place(connection, some)
+
+        async def replace(some: list[Row]) -> Written:
+            return await _replace(connection, some)
+
+        written = await insert_beside(rows, place, replace)
         self._likely_new = written.redelivered + written.conflicts == 0
         return written
 
+    async def replace(self, connection: AsyncConnection, rows: list[Row]) -> Written:
+        """As `ValueTable.replace`."""
+        return await _replace(connection, rows)
+
     def tidy_is_due(self, now_ms: int) -> bool:
+        """As `ValueTable.tidy_is_due`."""
         return False
 
     async def tidy(self, connection: AsyncConnection, now_ms: int) -> None:
@@ -80,27 +98,29 @@ async def _copied(connection: AsyncConnection, rows: list[Row]) -> bool:
     return True
 
 
-async def _merged(connection: AsyncConnection, rows: list[Row]) -> Written:
-    """By way of the staging table. Of several for one key within the batch the last one counts."""
-    last: list[Row] = []
-    redelivered = conflicts = 0
-    for row in rows:
-        if not last or _key(last[-1]) != _key(row):
-            last.append(row)
-            continue
-        same = _same(last[-1], row)
-        redelivered, conflicts = redelivered + same, conflicts + (not same)
-        last[-1] = row
+async def _place(connection: AsyncConnection, rows: list[Row]) -> tuple[Written, list[Row]]:
+    """By way of the staging table insert what is new; what its time has another value for is given back."""
+    new = await _inserted(connection, rows)
+    different = (await connection.execute(_DIFFERENT, _bounds(rows))).scalars().all() if new < len(rows) else ()
+    return Written(rows=new, redelivered=len(rows) - new - len(different)), [rows[index] for index in different]
+
+
+async def _replace(connection: AsyncConnection, rows: list[Row]) -> Written:
+    """By way of the staging table; of several rows for one key the last one counts."""
+    last = list({_key(row): row for row in rows}.values())
+    new = await _inserted(connection, last)
+    replaced = (await connection.execute(_REPLACE_DIFFERENT, _bounds(last))).rowcount if new < len(last) else 0
+    return Written(rows=new, redelivered=len(rows) - new - replaced, conflicts=replaced)
+
+
+async def _inserted(connection: AsyncConnection, rows: list[Row]) -> int:
+    """Stage the rows, insert those that are new, of several for one key the first; how many."""
     await connection.execute(_MAKE_STAGING)
-    await copy(connection, STAGING, COLUMNS, last)
-    new = (await connection.execute(_INSERT_NEW)).rowcount
-    if new < len(last):
-        times = [row[0] for row in last]
-        bounds = {"oldest": min(times), "newest": max(times)}
-        replaced = (await connection.execute(_REPLACE_DIFFERENT, bounds)).rowcount
-        redelivered, conflicts = redelivered + len(last) - new - replaced, conflicts + replaced
-    return Written(rows=new, redelivered=redelivered, conflicts=conflicts)
+    await connection.execute(_EMPTY_STAGING)
+    await copy(connection, STAGING, (*COLUMNS, "number_of_row"), [(*row, number) for number, row in enumerate(rows)])
+    return (await connection.execute(_INSERT_NEW)).rowcount
 
 
-def _same(one: Row, other: Row) -> bool:
-    return (one[2], one[4], one[5]) == (other[2], other[4], other[5])
+def _bounds(rows: list[Row]) -> dict[str, int]:
+    times = [row[0] for row in rows]
+    return {"oldest": min(times), "newest": max(times)}

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage import bulk, raw_rows
+from wattbus.storage import bulk
 from wattbus.storage.engine import Engine
 from wattbus.storage.postgres import timescale
-from wattbus.storage.postgres.retention import TableRetainer
+from wattbus.storage.postgres.retention import TableRetainer, leave_it
 from wattbus.storage.postgres.timescale import RAW_MESSAGES
 from wattbus.storage.raw import RawConnector, RawRecord
-from wattbus.storage.raw_reader import RawTableReader
 from wattbus.storage.raw_retention import RawSteppingRetainer
+from wattbus.storage.raw_table import RAW_COLUMNS, RawTableReader, connector_numbers, raw_rows
 from wattbus.storage.records import Removed, Retention, Written
 from wattbus.storage.schema import raw_connectors, raw_messages
 
@@ -26,8 +26,8 @@ COST = f"50 + CASE WHEN {_SIZE} <= 2040 THEN 8168 / (8168 / {_SIZE}) ELSE {_SIZE
 
 _KEY = ("connector", "time", "digest")
 _INSERT = (
-    f"INSERT INTO raw_messages ({', '.join(raw_rows.COLUMNS)})"
-    f" SELECT * FROM {bulk.arrays(raw_messages, raw_rows.COLUMNS)} ON CONFLICT DO NOTHING RETURNING {', '.join(_KEY)}"
+    f"INSERT INTO raw_messages ({', '.join(RAW_COLUMNS)})"
+    f" SELECT * FROM {bulk.arrays(raw_messages, RAW_COLUMNS)} ON CONFLICT DO NOTHING RETURNING {', '.join(_KEY)}"
 )
 _COUNT_NEW = (
     "UPDATE raw_connectors SET messages = messages + new.number, bytes = bytes + new.cost FROM"
@@ -50,6 +50,7 @@ class PostgresRawReader(RawTableReader):
     """`RawReader` of a PostgreSQL database."""
 
     async def connectors(self) -> list[RawConnector]:
+        """As `RawReader.connectors`."""
         async with self._engine.reading() as connection:
             if await timescale.is_hypertable(connection, RAW_MESSAGES):
                 found = (await connection.execute(_CONNECTORS_IN_CHUNKS)).all()
@@ -67,16 +68,19 @@ class PostgresRawStore(PostgresRawReader):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._retainer = TableRetainer(engine, RAW_MESSAGES, RawSteppingRetainer(engine, _DELETE, _leave_it))
+        self._retainer = TableRetainer(engine, RAW_MESSAGES, RawSteppingRetainer(engine, _DELETE, leave_it))
 
     async def open(self) -> None:
+        """As `Openable.open`."""
         await self._engine.open()
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
+        """As `RawStore.write`."""
+
         async def work(connection: AsyncConnection) -> Written:
-            numbers = await raw_rows.numbers(connection, records)
+            numbers = await connector_numbers(connection, records)
             await _alone_with(connection, {numbers[record.connector] for record in records})
-            rows = raw_rows.rows(records, numbers)
+            rows = raw_rows(records, numbers)
             added = await connection.exec_driver_sql(_INSERT, bulk.as_arrays(rows))
             new = [tuple(key) for key in added]
             if new:
@@ -88,20 +92,19 @@ class PostgresRawStore(PostgresRawReader):
         return await self._engine.write(work)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`."""
         return await self._retainer.retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         return await self._retainer.bytes_used()
 
-    async def oldest_ms(self) -> int | None:
-        return await self._retainer.oldest_ms()
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
+        return await self._retainer.oldest_ms(from_ms)
 
 
 async def _alone_with(connection: AsyncConnection, connectors: set[int]) -> None:
     """Whoever else writes messages of these connectors waits here, so that two of them never wait for each other."""
     query = select(raw_connectors.c.id).where(raw_connectors.c.id.in_(sorted(connectors)))
     await connection.execute(query.order_by(raw_connectors.c.id).with_for_update())
-
-
-async def _leave_it(_: Engine) -> None:
-    """What was deleted is used again."""

@@ -10,16 +10,29 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage.engine import Engine
+from wattbus.storage.engine import RETENTION, Engine
 from wattbus.storage.errors import DatabaseAway
-from wattbus.storage.locks import RETENTION
 from wattbus.storage.postgres import timescale
+from wattbus.storage.postgres.size import bytes_in_use
 from wattbus.storage.postgres.timescale import DAY_MS, HISTORY, Hypertable
 from wattbus.storage.records import Removed, Retention
-from wattbus.storage.retention import forget_sessions, remove_few
-from wattbus.storage.value_table import Retainer
+from wattbus.storage.retention import SteppingRetainer, forget_sessions, remove_few
+from wattbus.storage.schema import history
+from wattbus.storage.values import Retainer
 
 log = logging.getLogger(__name__)
+
+FAR_MS = 365 * DAY_MS
+
+
+def history_retainer(engine: Engine) -> Retainer:
+    """Of the table of values and what belongs to it. What was deleted is used again by itself."""
+    plain = SteppingRetainer(engine, (history,), bytes_in_use, leave_it)
+    return TableRetainer(engine, HISTORY, plain)
+
+
+async def leave_it(_: Engine) -> None:
+    """What was deleted is used again."""
 
 
 class TableRetainer:
@@ -35,16 +48,19 @@ class TableRetainer:
         self._chunks = ChunkRetainer(engine, table)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Retainer.retain`, row by row."""
         async with _alone(self._engine, RETENTION[self._table.name]) as alone:
             if not alone:
                 return Removed(0, 0, await self.bytes_used())
             return await (await self._responsible()).retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `Retainer.bytes_used`."""
         return await (await self._responsible()).bytes_used()
 
-    async def oldest_ms(self) -> int | None:
-        return await (await self._responsible()).oldest_ms()
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `Retainer.oldest_ms`."""
+        return await (await self._responsible()).oldest_ms(from_ms)
 
     async def _responsible(self) -> Retainer:
         async with self._engine.reading() as connection:
@@ -59,6 +75,7 @@ class ChunkRetainer:
         self._table = table
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `Retainer.retain`, TimescaleDB's chunks."""
         keep_ms = None if retention.oldest_days is None else int(retention.oldest_days * DAY_MS)
         by_age = by_size = 0
         if not await self._has_policy(keep_ms) and keep_ms is not None:
@@ -66,7 +83,7 @@ class ChunkRetainer:
         if self._table == HISTORY and keep_ms is not None:
             by_age += await remove_few(self._engine, now_ms - keep_ms)
         if retention.most_bytes is not None:
-            by_size = await self._remove_beyond(retention.most_bytes)
+            by_size = await self._remove_beyond(retention.most_bytes, now_ms)
         if self._table == HISTORY:
             await forget_sessions(self._engine, retention, now_ms)
         return Removed(by_age, by_size, await self.bytes_used())
@@ -86,14 +103,15 @@ class ChunkRetainer:
         return await self._engine.write(work)
 
     async def bytes_used(self) -> int:
+        """As `Retainer.bytes_used`."""
         async with self._engine.reading() as connection:
             return await timescale.bytes_used(connection, self._table)
 
-    async def oldest_ms(self) -> int | None:
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
         """The end of the oldest chunk, which goes as a whole."""
         async with self._engine.reading() as connection:
             ends = await timescale.chunk_ends_ms(connection, self._table)
-        return ends[0] - 1 if ends else None
+        return next((end - 1 for end in ends if from_ms is None or end - 1 >= from_ms), None)
 
     async def _remove_before(self, cutoff: int) -> int:
         """The chunks that end before it."""
@@ -104,12 +122,16 @@ class ChunkRetainer:
 
         return await self._engine.write(work)
 
-    async def _remove_beyond(self, most_bytes: int) -> int:
-        """The oldest chunk, again and again, but never the last one: it is being written."""
+    async def _remove_beyond(self, most_bytes: int, now_ms: int) -> int:
+        """The oldest chunk, again and again, but never the last one: it is being written.
+
+        A chunk that lies far in the future, because of one wrong time, is not the last one.
+        """
 
         async def work(connection: AsyncConnection) -> int | None:
             ends = await timescale.chunk_ends_ms(connection, self._table)
-            if len(ends) < 2 or await timescale.bytes_used(connection, self._table) <= most_bytes:
+            believed = [end for end in ends if end <= now_ms + FAR_MS]
+            if len(believed) < 2 or await timescale.bytes_used(connection, self._table) <= most_bytes:
                 return None
             return await timescale.drop_chunks(connection, self._table, ends[0])
 

@@ -11,7 +11,7 @@ _SMALL = ("datapoints", "setpoints", "schedules", "outcomes", "sessions")
 
 # A row: its pointer on the page, its head, the four numbers that every row has, and what it says in text, each as the
 # database stores it (compressed, say), rounded up to eight.
-_ROW = "4 + ((24 + 22 + coalesce(pg_column_size(other), 0) + coalesce(pg_column_size(quality), 0) + 7) / 8) * 8"
+_ROW = "4 + ((24 + 22 + coalesce(pg_column_size(json_value), 0) + coalesce(pg_column_size(quality), 0) + 7) / 8) * 8"
 _EXTENT = text(
     "SELECT pg_relation_size('history'), pg_table_size('history'), pg_indexes_size('history'),"
     " current_setting('block_size')::bigint"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from wattbus.storage.locks import MIGRATIONS
+from wattbus.storage.engine import MIGRATIONS
 
 log = logging.getLogger(__name__)
 

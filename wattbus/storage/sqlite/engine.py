@@ -67,12 +67,15 @@ class SqliteEngine:
             await self.write(lambda connection: connection.run_sync(migrate))
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """As `Engine.write`."""
         return await self._writer.write(work)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `Engine.reading`."""
         return reading(self._readers)
 
     async def close(self) -> None:
+        """As `Engine.close`."""
         await self._writer.close()
         await self._readers.dispose()
 

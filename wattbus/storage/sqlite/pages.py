@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.engine import Engine
 
 PAGES_PER_STEP = 500
+_RAW_BYTES = text("SELECT coalesce(sum(bytes), 0) FROM raw_connectors")
 FREE_PAGES_KEPT = 0.1  # of the file: new rows fill them; more are given back to the file system
 
 
@@ -17,6 +19,12 @@ async def bytes_in_use(connection: AsyncConnection) -> int:
     pages, free = await _pages(connection)
     size = (await connection.exec_driver_sql("PRAGMA page_size")).scalar_one()
     return int(size) * (pages - free)
+
+
+async def bytes_of_history(connection: AsyncConnection) -> int:
+    """Of the bytes in use those of raw messages do not count: they have a bound of their own."""
+    raw = (await connection.execute(_RAW_BYTES)).scalar_one()
+    return max(0, await bytes_in_use(connection) - int(raw))
 
 
 async def give_back(engine: Engine) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wattbus.storage import bulk, raw_rows
+from wattbus.storage import bulk
 from wattbus.storage.engine import Engine
 from wattbus.storage.raw import RawRecord
-from wattbus.storage.raw_reader import RawTableReader
 from wattbus.storage.raw_retention import RawSteppingRetainer
+from wattbus.storage.raw_table import RAW_COLUMNS, RawTableReader, connector_numbers, raw_rows
 from wattbus.storage.records import Removed, Retention, Written
 from wattbus.storage.schema import raw_messages
 from wattbus.storage.sqlite.pages import give_back
@@ -41,13 +41,16 @@ class SqliteRawStore(RawTableReader):
         self._retainer = RawSteppingRetainer(engine, _DELETE, give_back)
 
     async def open(self) -> None:
+        """As `Openable.open`."""
         await self._engine.open()
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
+        """As `RawStore.write`."""
+
         async def work(connection: AsyncConnection) -> Written:
-            rows = raw_rows.rows(records, await raw_rows.numbers(connection, records))
+            rows = raw_rows(records, await connector_numbers(connection, records))
             last = (await connection.execute(select(func.coalesce(func.max(raw_messages.c.id), 0)))).scalar_one()
-            new = await bulk.insert_large(connection, raw_messages, raw_rows.COLUMNS, rows, "ON CONFLICT DO NOTHING")
+            new = await bulk.insert_large(connection, raw_messages, RAW_COLUMNS, rows, "ON CONFLICT DO NOTHING")
             if new:
                 await connection.execute(_COUNT_NEW, {"last": last})
             return Written(rows=new, redelivered=len(rows) - new)
@@ -55,10 +58,13 @@ class SqliteRawStore(RawTableReader):
         return await self._engine.write(work)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
+        """As `RawStore.retain`."""
         return await self._retainer.retain(retention, now_ms)
 
     async def bytes_used(self) -> int:
+        """As `RawStore.bytes_used`."""
         return await self._retainer.bytes_used()
 
-    async def oldest_ms(self) -> int | None:
-        return await self._retainer.oldest_ms()
+    async def oldest_ms(self, from_ms: int | None = None) -> int | None:
+        """As `RawStore.oldest_ms`."""
+        return await self._retainer.oldest_ms(from_ms)

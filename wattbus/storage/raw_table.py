@@ -1,15 +1,20 @@
-"""Raw messages to read, from any of our databases."""
+"""The table of raw messages in any of our databases: how they are read, and what rows they become."""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, func, inspect, select, tuple_
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+from sqlalchemy import ColumnElement, func, inspect, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage.engine import Engine
 from wattbus.storage.errors import DatabaseAway
 from wattbus.storage.migrate import refuse_newer
-from wattbus.storage.raw import RawConnector, RawCursor, StoredRawMessage
+from wattbus.storage.raw import RawConnector, RawCursor, RawRecord, StoredRawMessage
 from wattbus.storage.records import ALWAYS, Span
 from wattbus.storage.schema import raw_connectors, raw_messages
+from wattbus.storage.values import storable
 
 
 class RawTableReader:
@@ -26,6 +31,7 @@ class RawTableReader:
                 raise DatabaseAway("the database has no raw messages: raw_db never wrote to it")
 
     async def connectors(self) -> list[RawConnector]:
+        """As `RawReader.connectors`."""
         of_one = raw_messages.c.connector == raw_connectors.c.id
         query = (
             select(
@@ -50,6 +56,7 @@ class RawTableReader:
         newest_first: bool = False,
         after: RawCursor | None = None,
     ) -> list[StoredRawMessage]:
+        """As `RawReader.messages`."""
         columns = raw_messages.c
         order = (columns.time.desc(), columns.id.desc()) if newest_first else (columns.time, columns.id)
         number = select(raw_connectors.c.id).where(raw_connectors.c.connector == connector).scalar_subquery()
@@ -64,6 +71,7 @@ class RawTableReader:
             return [StoredRawMessage(time, message, version, (time, id_)) for time, message, version, id_ in found]
 
     async def close(self) -> None:
+        """As `RawReader.close`."""
         await self._engine.close()
 
 
@@ -83,3 +91,37 @@ def _behind(cursor: RawCursor | None, newest_first: bool) -> list[ColumnElement[
     if newest_first:
         return [place < cursor, time <= cursor[0]]  # the second one is for the index
     return [place > cursor, time >= cursor[0]]
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+RAW_COLUMNS = ("connector", "time", "digest", "message", "connector_version")
+RawRow = tuple[int, int, int, str, str | None]
+
+_MAKE = text("INSERT INTO raw_connectors (connector, messages, bytes) VALUES (:connector, 0, 0) ON CONFLICT DO NOTHING")
+
+
+async def connector_numbers(connection: AsyncConnection, records: Sequence[RawRecord]) -> dict[str, int]:
+    """Connector → its number, made if need be; asked in every transaction, because another process may have made it."""
+    known = await _known(connection)
+    missing = sorted({record.connector for record in records} - known.keys())
+    for name in missing:
+        await connection.execute(_MAKE, {"connector": name})
+    return await _known(connection) if missing else known
+
+
+async def _known(connection: AsyncConnection) -> dict[str, int]:
+    return {row.connector: row.id for row in await connection.execute(select(raw_connectors))}
+
+
+def raw_rows(records: Sequence[RawRecord], number: Mapping[str, int]) -> list[RawRow]:
+    return [
+        (number[record.connector], record.timestamp_ms, _digest(record.message), record.message,
+         storable(record.connector_version) if record.connector_version else record.connector_version)
+        for record in records
+    ]  # fmt: skip
+
+
+def _digest(message: str) -> int:
+    """64 bits, signed: it tells apart the few messages that one connector has in one millisecond."""
+    return int.from_bytes(blake2b(message.encode(), digest_size=8).digest(), signed=True)
