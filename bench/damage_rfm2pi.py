@@ -27,8 +27,9 @@ from links.serial_splitter import Lines
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue
-from wattbus.runtime.readings import Plausibility, flatten
+from wattbus.runtime.readings import Plausibility
 from wattbus.settings import load
 
 NODES = "{5: {decoder: emonpi}, 8: {decoder: emontx3}, 19: {decoder: emonth1}, 23: {decoder: emonth2}}"

@@ -29,8 +29,8 @@ from connectors.im871a.hci import Frames, HciFrame
 from connectors.im871a.settings import Settings
 from connectors.im871a.telegram.crc import crc16
 from wattbus.connector import Datapoint, Reading
+from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue
-from wattbus.runtime.readings import flatten
 from wattbus.settings import load
 
 METERS = (1, 10, 270)

@@ -16,7 +16,7 @@ from connectors.rfm2pi import codec
 from connectors.rfm2pi.layout import SIGNED_16_BIT
 from connectors.rfm2pi.nodes import NodeConfig, Nodes
 from connectors.rfm2pi.ready import ready_decoders
-from wattbus.runtime.readings import flatten
+from wattbus.flattening import flatten
 
 
 def lines_and_nodes() -> tuple[list[str], Nodes]:

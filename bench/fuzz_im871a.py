@@ -29,8 +29,8 @@ from connectors.im871a.telegram.meters import all_meters, known_formats
 from connectors.im871a.telegram.records import header_at
 from wattbus.connector import Datapoint, Reading
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue, dumps
-from wattbus.runtime.readings import flatten
 from wattbus.settings import load
 
 KEY = bytes(range(16))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
 
+from tests.support import ports
 from tests.support.fair_loop import FairLoop, monotonic
 from wattbus.clock import SystemClock
-from wattbus.mqtt.embedded_broker import Mosquitto
-from wattbus.settings import BrokerSettings
+from wattbus.mqtt import embedded_broker
+from wattbus.testing.fixtures import broker_settings, mosquitto  # noqa: F401 - for every test
 
+embedded_broker.free_port = ports.free_port  # for the brokers of this process
 pytest_plugins = ["tests.support.schedule"]
 
 # How long an example takes says how busy the machine is.
@@ -30,17 +31,3 @@ def _one_time() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SystemClock, "monotonic", lambda _: monotonic())
         yield
-
-
-@pytest.fixture
-async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
-    """A broker as the suite ships it, without state on disk."""
-    broker = Mosquitto(configuration_directory=tmp_path / "mosquitto")
-    await broker.start()
-    yield broker
-    await broker.stop()
-
-
-@pytest.fixture
-def broker_settings(mosquitto: Mosquitto) -> BrokerSettings:
-    return BrokerSettings(mqtt_broker_host=mosquitto.host, mqtt_broker_port=mosquitto.port)

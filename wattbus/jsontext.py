@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -21,10 +22,27 @@ def loads(payload: bytes | str) -> JsonValue:
 def dumps(value: JsonValue) -> bytes:
     """Compact UTF-8 JSON; object keys must be strings.
 
-    orjson writes NaN as null, so callers check numbers before (`messages.is_scalar` does). It refuses integers
+    orjson writes NaN as null, so callers check numbers before (`is_scalar` does). It refuses integers
     beyond 64 bit, which serial numbers and counters of some meters are: those take the slow way.
     """
     try:
         return orjson.dumps(value, option=JSON_TYPES_ONLY)
     except orjson.JSONEncodeError:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether `value` can be a datapoint's value on the wire: text, finite number, bool or null."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        return is_text(value)
+    return value is None or isinstance(value, int)
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can say it: half a surrogate pair, which JSON's escapes allow, it cannot."""
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False

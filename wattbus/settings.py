@@ -36,7 +36,9 @@ TopicLevel = Annotated[str, AfterValidator(_topic_level)]
 class Settings(BaseSettings):
     """Base of all settings: values come from `load()` alone, never from the process by accident."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=False)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=False, allow_inf_nan=False
+    )
 
     @classmethod
     def settings_customise_sources(

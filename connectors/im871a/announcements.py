@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectors.im871a.telegram import Telegram
 from wattbus.connector import DataFormat, Datapoint, Reading
-from wattbus.runtime.datapoint_registry import format_of
+from wattbus.flattening import format_of
 
 
 class Announcements:

@@ -9,10 +9,16 @@ from wattbus.connector import Scalar
 from wattbus.errors import CommandRejected
 from wattbus.jsontext import JsonValue
 
+# The decoder of the configuration that was used last: preparing costs as much as a poll.
+_prepared: tuple[ModbusConfig, bool, Decoder] | None = None
+
 
 def decode(raw: JsonValue, config: ModbusConfig, *, swap_floats: bool = False) -> list[UnitValues]:
-    """`Decoder.decode`, for who decodes one message. Raises DecodeError."""
-    return Decoder(config, swap_floats=swap_floats).decode(raw)
+    """`Decoder.decode`, for who has no decoder. Raises DecodeError."""
+    global _prepared
+    if _prepared is None or _prepared[0] is not config or _prepared[1] != swap_floats:
+        _prepared = config, swap_floats, Decoder(config, swap_floats=swap_floats)
+    return _prepared[2].decode(raw)
 
 
 def encode(entry: WriteCoil | WriteCoils | WriteRegisters, value: Scalar, *, swap_floats: bool = False) -> list[int]:

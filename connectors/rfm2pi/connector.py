@@ -131,7 +131,7 @@ class RadioBoard:
     def _look_after(self, board: Board, link: Link, tasks: asyncio.TaskGroup) -> None:
         tasks.create_task(self._keep_set_up(board, link), name="rfm2pi settings")
         tasks.create_task(self._probe(board), name="rfm2pi probe")
-        tasks.create_task(self._tell_counts(link), name="rfm2pi counts")
+        tasks.create_task(self._tell_counts(board, link), name="rfm2pi counts")
         if self._settings.read_only:
             return
         if self._settings.chosen("rfm2pi_time_seconds"):
@@ -180,11 +180,11 @@ class RadioBoard:
                 told_fault = str(error)
             await self._clock.sleep(self._settings.chosen("rfm2pi_time_seconds"))
 
-    async def _tell_counts(self, link: Link) -> None:
+    async def _tell_counts(self, board: Board, link: Link) -> None:
         told: dict[str, int] = {}
         while True:
             await self._clock.sleep(COUNTS_EVERY_S)
             counts = {"bad_frames": self._hearing.bad_frames, "unknown_lines": self._hearing.unknown_lines}
-            if counts != told and not self._silence.is_silent:
+            if counts != told and not self._silence.is_silent and (board.answers or self._hearing.heard_a_node):
                 told = counts
                 link.emit({"counts": dict(counts)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from wattbus.connector import Reading
-from wattbus.runtime.readings import flatten
+from wattbus.flattening import flatten
 
 
 class Discovery:

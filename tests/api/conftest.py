@@ -17,13 +17,13 @@ from api.settings import Settings
 from history.service import run as run_history
 from history.settings import Settings as HistorySettings
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient, plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings
+from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON_S = PATIENCE_S
 

@@ -12,10 +12,10 @@ import pytest
 from api.settings import Settings
 from tests.api.conftest import SOON_S, Api, connected, eventually, in_background, now_ms, running
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient, plain_client
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import CommandRejected, LinkDown
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.mqtt import PlainClient, plain_client
 
 HEATING = Datapoint("heating", "actuator", data_format="continuous_numeric", min_value=15, max_value=30)
 PUMP = Datapoint("pump", "actuator", data_format="bool")

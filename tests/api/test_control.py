@@ -10,8 +10,8 @@ import pytest
 from api.settings import Settings
 from tests.api.conftest import Api, connected, eventually, running
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient
 from wattbus.connector import Datapoint
+from wattbus.testing.mqtt import PlainClient
 
 TOPIC = "python_controller/controlled_datapoints"
 SENSOR = Datapoint("temperature")

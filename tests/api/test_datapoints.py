@@ -7,8 +7,8 @@ from typing import Any
 from api.settings import Settings
 from tests.api.conftest import Answer, Api, connected, eventually, running
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient
 from wattbus.connector import Datapoint
+from wattbus.testing.mqtt import PlainClient
 
 TEMPERATURE = Datapoint("temperature", unit="Cel", data_format="generic_numeric", description="Room")
 HUMIDITY = Datapoint("humidity", unit="%", data_format="generic_numeric")

@@ -13,8 +13,8 @@ from api import parameters
 from api.errors import Invalid
 from api.settings import Settings
 from tests.api.conftest import Api, eventually, now_ms, running
-from tests.support.mqtt import PlainClient
 from wattbus.storage import Span
+from wattbus.testing.mqtt import PlainClient
 
 MINUTE = 60_000
 START = now_ms() // 86_400_000 * 86_400_000 - 86_400_000  # a midnight, so that all intervals begin there

@@ -13,14 +13,14 @@ from api.datapoints import KnownDatapoint
 from api.live import DatapointState, Live
 from api.reading import LONGEST_VALUE, BusReader
 from tests.api.conftest import Api, eventually, now_ms
-from tests.support.clock import START_MS, VirtualClock
-from tests.support.mqtt import PlainClient
-from tests.support.waiting import PATIENCE_S
 from wattbus.jsontext import dumps
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.packets import IncomingMessage
 from wattbus.settings import BrokerSettings
 from wattbus.storage import StoredPlan, StoredValue
+from wattbus.testing.clock import START_MS, VirtualClock
+from wattbus.testing.mqtt import PlainClient
+from wattbus.testing.waiting import PATIENCE_S
 
 TOPIC = "meter/messages/power/value"
 POWER = KnownDatapoint(1, "meter", "sensor", "power", TOPIC)

@@ -14,8 +14,8 @@ import pytest
 from api.settings import Settings
 from tests.api.conftest import SOON_S, Api, connected, eventually, now_ms
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient
 from wattbus.connector import Datapoint
+from wattbus.testing.mqtt import PlainClient
 
 Socket = aiohttp.ClientWebSocketResponse
 

@@ -20,9 +20,9 @@ from paho.mqtt.properties import Properties
 
 from broker.set_up import Report, set_up
 from broker.settings import Settings
-from tests.support.waiting import PATIENCE_S
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 from wattbus.settings import load
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON_S = PATIENCE_S
 NOT_AUTHORISED = 135

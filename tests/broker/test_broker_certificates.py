@@ -13,8 +13,8 @@ import pytest
 from broker import certificates
 from broker.certificates import Signed
 from tests.broker.installation import Client, Installation, tool, until
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
+from wattbus.testing.waiting import PATIENCE_S
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NAMES = ["broker", "house.example.org", "192.168.0.10", "::1"]
@@ -213,7 +213,7 @@ def test_a_new_certificate_is_shown_without_a_restart(installation: Installation
 
 
 def test_websockets(tmp_path: Path) -> None:
-    from wattbus.mqtt.embedded_broker import free_port
+    from tests.support.ports import free_port
 
     installation = Installation(tmp_path, BROKER_WEBSOCKETS_PORT=str(free_port()), BROKER_TLS_PORT="0")
     installation.set_up()

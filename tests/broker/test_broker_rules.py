@@ -9,8 +9,8 @@ import pytest
 from broker.rules import KINDS, ROLES, extra_rules, is_subscription
 from broker.users import BUILT_IN, named_in_setting
 from tests.broker.installation import EVERYBODY, NOT_AUTHORISED, Client, Installation
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
+from wattbus.testing.waiting import PATIENCE_S
 
 CONNECTORS = {"heatpump": "connector", "meters-cellar": "connector"}
 USERS = {user.name: user.role for user in (*BUILT_IN, *named_in_setting(EVERYBODY))} | CONNECTORS

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.broker.installation import NOT_AUTHORISED, Client, Installation, tool, until
-from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import LOSSLESS
 from wattbus.mqtt.packets import LARGEST_PACKET, LONGEST_PAYLOAD
+from wattbus.testing.waiting import PATIENCE_S
 
 A_DAY = 86_400
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.runner import RUN
-from tests.support.waiting import PATIENCE_S
+from wattbus.testing.waiting import PATIENCE_S
 
 log = logging.getLogger(__name__)
 

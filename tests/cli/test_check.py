@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr
 
 from links.modbus_server import Faults, ModbusServer, NumberBank
 from tests.cli.conftest import Doorbell, completed, connector_variables, env_text, simulated_device
+from tests.support.ports import free_port
 from wattbus.cli.redaction import redacted_lines
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.settings import Settings
 
 
@@ -119,7 +119,7 @@ async def test_probe_does_not_wait_for_ever(tmp_path: Path, doorbell: Doorbell) 
 
 async def test_probe_is_for_connectors(tmp_path: Path) -> None:
     command = await completed("check", "history", "--probe", cwd=tmp_path)
-    assert (command.process.returncode, command.faults) == (2, ["history is no connector"])
+    assert (command.process.returncode, command.faults) == (2, ["history is not a connector"])
 
 
 async def test_a_whole_folder(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE_S
+from wattbus.testing.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("demo", "test", ".ci/run")

@@ -53,7 +53,7 @@ def test_other_services_create_nothing() -> None:
     history = discovery.find("history")
     assert (history.kind, history.create) == ("service", None)
     assert issubclass(history.settings_class, ServiceSettings)
-    with pytest.raises(ConfigError, match="history is no connector"):
+    with pytest.raises(ConfigError, match="history is not a connector"):
         discovery.find_connector("history")
 
 

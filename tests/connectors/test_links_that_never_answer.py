@@ -19,8 +19,6 @@ from connectors.modbus_tcp import connector as modbus_tcp
 from connectors.modbus_tcp.settings import Settings as ModbusSettings
 from connectors.socket import connector as socket_connector
 from connectors.socket.settings import Settings as SocketSettings
-from tests.support.mqtt import plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Connector, Link
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime import link_timers
@@ -28,6 +26,8 @@ from wattbus.runtime.connector_runtime import Runtime
 from wattbus.service import health
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import load
+from wattbus.testing.mqtt import plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 NAME = "meter"
 ATTEMPTS = 6

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE_S
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 from wattbus.service import health
 from wattbus.service.health import HealthServer
+from wattbus.testing.waiting import PATIENCE_S
 
 CHECK = Path(__file__).parents[2] / "containers" / "healthy.py"
 

@@ -18,10 +18,10 @@ FINAL_STAGE = DOCKERFILE.rpartition("\nFROM ")[2]
 
 
 def test_every_service_can_be_an_image() -> None:
-    assert set(discovery.names()) <= set(contents.services(ROOT))
+    assert set(discovery.names(own=True)) <= set(contents.services(ROOT))
 
 
-@pytest.mark.parametrize("service", discovery.names())
+@pytest.mark.parametrize("service", discovery.names(own=True))
 def test_an_image_holds_one_service(service: str, tmp_path: Path) -> None:
     contents.copy(ROOT, tmp_path, service)
     folders = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.glob("*/__init__.py")}
@@ -36,7 +36,7 @@ def _source(folder: Path) -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
 
 
-@pytest.mark.parametrize("service", discovery.names())
+@pytest.mark.parametrize("service", discovery.names(own=True))
 def test_a_service_imports_nothing_that_its_image_lacks(service: str) -> None:
     rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     own = contents.package(ROOT, service)
@@ -104,7 +104,7 @@ def test_builds_do_not_see_secrets() -> None:
 # -- what is packaged -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", discovery.names())
+@pytest.mark.parametrize("service", discovery.names(own=True))
 def test_no_file_is_left_out_of_the_package(service: str, tmp_path: Path) -> None:
     """Examples, scripts, styles, decoders, migrations: what `package-data` does not name is missing in every image."""
     pytest.importorskip("setuptools")

@@ -14,10 +14,10 @@ import pytest
 
 from controller.service import Controller
 from controller.settings import Settings
-from tests.support.mqtt import PlainClient, Seen, plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.retry import Backoff
+from wattbus.testing.mqtt import PlainClient, Seen, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 PAIRS_TOPIC = "python_controller/controlled_datapoints"
 

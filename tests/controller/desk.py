@@ -12,7 +12,7 @@ from controller.control import Control
 from controller.orders import ControlOptions, Order
 from controller.pairs import Pair, PairDirectory
 from controller.state_file import StateFile
-from tests.support.clock import START_MS, VirtualClock
+from wattbus.testing.clock import START_MS, VirtualClock
 
 ROOM = Pair("room/messages/1/value", "room/messages/2/value", "room/messages/2/setpoint", "room/messages/2/schedule")
 HALL = Pair("room/messages/1/value", "room/messages/3/value", "room/messages/3/setpoint", "room/messages/3/schedule")

@@ -13,8 +13,9 @@ import pytest
 from tests.controller.conftest import now_ms
 from tests.controller.desk import plan, wish
 from tests.e2e.house import MODBUS_CONFIG, SETPOINT, TEMPERATURE, Process
-from tests.support.mqtt import PlainClient, plain_client
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from tests.support.ports import free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.mqtt import PlainClient, plain_client
 
 SENSOR = f"room/messages/{TEMPERATURE}/value"
 ACTUATOR = f"room/messages/{SETPOINT}-set/value"

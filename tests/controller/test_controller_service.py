@@ -14,9 +14,9 @@ from controller.service import Controller
 from controller.settings import ConfiguredPair, Settings
 from tests.controller.conftest import PAIRS_TOPIC, Building, now_ms, pair, remembered, running
 from tests.controller.desk import plan, wish
-from tests.support.mqtt import plain_client
 from wattbus import metrics
 from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto
+from wattbus.testing.mqtt import plain_client
 
 
 def metric(name: str, **labels: str) -> float:

@@ -13,10 +13,10 @@ from controller.other_controllers import GONE_AFTER_S, OtherControllers
 from controller.settings import Settings
 from tests.controller.conftest import Building, now_ms, running
 from tests.controller.desk import plan
-from tests.support.clock import VirtualClock
-from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.mqtt.messages import BadMessage
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.waiting import PATIENCE_S
 
 A, B = "room/messages/1/value", "room/messages/2/value"
 

@@ -18,8 +18,8 @@ from controller.orders import ControlOptions
 from controller.preview import Standing, preview
 from controller.timeline import Timeline
 from tests.controller.desk import Desk, shifted
-from tests.support.clock import START_MS
 from wattbus.mqtt.messages import ScheduleItem, SetpointItem
+from wattbus.testing.clock import START_MS
 
 Item = dict[str, Any]
 Step = tuple[str, Any]

@@ -12,7 +12,7 @@ from controller.decision import Policy
 from controller.orders import ControlOptions
 from controller.timer_queue import TimerQueue
 from tests.controller.desk import HALL, ROOM, Desk, plan, wish
-from tests.support.clock import VirtualClock
+from wattbus.testing.clock import VirtualClock
 
 SCHEDULE_OF_2 = b'{"schedule": [{"from_timestamp": null, "to_timestamp": null, "value": 2}], "timestamp": 1}'
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000

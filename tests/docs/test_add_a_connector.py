@@ -6,47 +6,52 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.house import listening
-from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add-a-connector.md").read_text(encoding="utf-8")
-FILES = re.findall(r"^`(connectors/\S+)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-CONSOLES = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+FILES = dict(re.findall(r"^`(\S+\.py)`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+CONSOLES = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1:]  # the first one writes them
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A copy of the connectors with the new one beside them, ahead of the installed ones; `wattbus` on the path."""
-    shutil.copytree(ROOT / "connectors", tmp_path / "connectors", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, content in FILES:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+    """A copy of the project with the new connector in it, ahead of the installed one; `wattbus` on the path."""
+    for folder in ("connectors", "wattbus", "links"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "docker-compose.yml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
     commands = tmp_path / "bin"
     commands.mkdir()
     wattbus = commands / "wattbus"
     wattbus.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wattbus.cli "$@"\n', encoding="utf-8")
     wattbus.chmod(0o755)
     path_variable = f"{commands}:{os.environ['PATH']}"
-    beside = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-    return {"PATH": path_variable, "PYTHONPATH": beside, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    made = {"PATH": path_variable, "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    subprocess.run(["wattbus", "new", "thermometer"], cwd=tmp_path, env=made, check=True, capture_output=True)
+    return made
 
 
 def test_the_page_has_the_files_of_a_connector() -> None:
-    assert [Path(name).name for name, _ in FILES] == [
-        "__init__.py",
+    assert [Path(name).name for name in FILES] == [
         "settings.py",
         "codec.py",
         "connector.py",
         "simulator.py",
+        "test_thermometer_conformance.py",
     ]
+
+
+def test_the_files_are_those_that_are_written(environment: dict[str, str], tmp_path: Path) -> None:
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in FILES} == FILES
 
 
 @pytest.mark.parametrize("console", CONSOLES, ids=["check", "decode"])

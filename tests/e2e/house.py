@@ -20,8 +20,9 @@ from typing import Any
 
 import aiomqtt
 
-from tests.support.waiting import PATIENCE_S, patience
-from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto, free_port
+from tests.support.ports import free_port
+from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto
+from wattbus.testing.waiting import PATIENCE_S, patience
 
 SOON = PATIENCE_S
 COUNTER = "read_input_registers__1__100"

@@ -14,11 +14,11 @@ import pytest
 from history.service import run
 from history.settings import Settings
 from tests.history.conftest import SOON, Client, playing, running, stored
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.service import health
 from wattbus.storage.sqlite import engine
+from wattbus.testing.waiting import PATIENCE_S
 
 # -- the database goes away -------------------------------------------------------------------------------------------
 

@@ -13,14 +13,14 @@ import pytest
 from history.neighbours import Neighbours
 from history.settings import Settings
 from tests.history.conftest import Client, running, stored
-from tests.support.mqtt import PlainClient, plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
+from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON = PATIENCE_S
 

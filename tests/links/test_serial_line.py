@@ -16,8 +16,8 @@ import serial.rfc2217
 from links.serial_line import PAUSE_ABOVE_BYTES, Line, open_line
 from links.serial_port import SerialPort
 from links.serial_pty import PseudoTerminal
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import LinkDown
+from wattbus.testing.waiting import PATIENCE_S
 
 WITHIN_S = PATIENCE_S
 

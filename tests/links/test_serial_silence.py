@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from links.serial_silence import SilenceWatch
-from tests.support.clock import VirtualClock
 from wattbus.errors import LinkDown, LinkSilent
+from wattbus.testing.clock import VirtualClock
 
 
 class Board:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from links.serial_port import SerialPort
 from links.serial_stage import MOST_UNSENT_BYTES, Stage, stage
-from tests.support.link import WITHIN_S
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
+from wattbus.testing.link import WITHIN_S
 
 
 async def connected(port: int, scene: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -19,11 +19,11 @@ from raw_db.settings import Settings
 from tests.raw_db.conftest import NOW, Client, metric, playing, running, stored, until, until_stored
 from tests.raw_db.json_texts import JSON_TEXTS
 from tests.raw_db.test_envelope import NO_RAW_MESSAGES
-from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.recording import retention_job
 from wattbus.storage import BatchRefused, RawRecord, Written, open_store
 from wattbus.storage.sqlite.raw import SqliteRawStore
+from wattbus.testing.waiting import PATIENCE_S
 
 # -- byte for byte ----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import family
 from tests.support.runner import GRACE, NOTES, RUN
-from tests.support.waiting import patience, until
+from wattbus.testing.waiting import patience, until
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", GRACE: "0.5"}

@@ -28,9 +28,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.run_notes import FOLDER
-from tests.support.waiting import PATIENCE_S
-from wattbus.mqtt.embedded_broker import free_port
+from wattbus.testing.waiting import PATIENCE_S
 
 USER = "wattbus"
 PASSWORD = "p@ss/wörd"  # one that has to be escaped in a URL, so that everybody does it

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON = PATIENCE_S
 NOW = (time.time_ns() // 10**9 - 86_400) * 1000  # ms, yesterday: retention leaves it alone

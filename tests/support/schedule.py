@@ -63,7 +63,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SlowFirst
     if config.getoption("dist") != "loadfile":
         return None
     config.option.loadscopereorder = False
-    return SlowFirst(config, log)  # type: ignore[arg-type]
+    return SlowFirst(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.house import Process, until
-from tests.support.mqtt import PlainClient
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.mqtt import PlainClient
 
 SENT_AT_MS = 1_700_000_000_000  # what the sender of a command says; nobody judges it by that
 _ROWS = """

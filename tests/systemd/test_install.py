@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE_S
 from wattbus.cli import systemd, up
 from wattbus.cli.suite import read_suite
+from wattbus.testing.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "wattbus.service"

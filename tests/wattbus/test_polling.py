@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.support.clock import VirtualClock
 from wattbus.polling import PollClock
+from wattbus.testing.clock import VirtualClock
 
 
 async def polls(interval_s: float, durations: list[float]) -> tuple[list[tuple[int, float]], PollClock]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.support.clock import VirtualClock
 from wattbus.retry import Backoff, Breaker, FreshnessWatchdog
+from wattbus.testing.clock import VirtualClock
 
 
 def test_pauses_double_up_to_the_longest_with_jitter() -> None:

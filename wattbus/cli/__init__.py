@@ -13,6 +13,7 @@ from wattbus.cli.commands import AnyOrderParser
 from wattbus.cli.datapoints import add as add_datapoints
 from wattbus.cli.decode import add as add_decode
 from wattbus.cli.demo import add as add_demo
+from wattbus.cli.new import add as add_new
 from wattbus.cli.raw import add as add_raw
 from wattbus.cli.run import add as add_run
 from wattbus.cli.simulate import add as add_simulate
@@ -61,6 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wattbus {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=AnyOrderParser)
-    for add in (add_run, add_up, add_demo, add_check, add_datapoints, add_decode, add_raw, add_simulate):
+    for add in (add_run, add_up, add_demo, add_check, add_datapoints, add_decode, add_raw, add_simulate, add_new):
         add(commands)  # type: ignore[arg-type]
     return parser

@@ -15,9 +15,9 @@ from wattbus.cli.commands import Commands, add_env_file, command
 from wattbus.cli.environment import placeholders, read_variables
 from wattbus.connector import Connector
 from wattbus.errors import ConfigError, DecodeError
+from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue, dumps, loads
 from wattbus.mqtt.messages import BadMessage, RawMessage, parse
-from wattbus.runtime.readings import flatten
 from wattbus.service.lifecycle import configure_logging
 from wattbus.settings import load
 

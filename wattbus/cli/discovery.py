@@ -1,7 +1,7 @@
 """Finding services by name. Nothing here imports a service before it is asked for.
 
-A connector NAME is the package `connectors.NAME` with `settings.Settings` and `connector.create(settings)`; any other
-service NAME is the package NAME with `settings.Settings` and `service.run(settings)`. Dashes and underscores are equal.
+A connector is a package with `settings.Settings` and `connector.create(settings)`; any other service is a package with
+`settings.Settings` and `service.run(settings)`. Where they lie: `wattbus.cli.service_places`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
-import wattbus
+from wattbus.cli.service_places import Place, places, plain
 from wattbus.connector import Connector
 from wattbus.errors import ConfigError
 from wattbus.mqtt.client import MqttClient
@@ -27,6 +26,7 @@ from wattbus.settings import ServiceSettings, Settings, unknown_variables
 log = logging.getLogger(__name__)
 
 Kind = Literal["connector", "service"]
+T = TypeVar("T")
 
 # Variables of BEMCom that its users' files hold and that have no meaning here, unless a service has a setting of that
 # name; pattern → what takes their place.
@@ -68,45 +68,43 @@ class Service:
         MqttClient(settings, "verify")
 
 
-def names() -> list[str]:
-    """The services that are there, connectors included; none of them is imported for it."""
-    return sorted(_packages())
+def names(*, own: bool = False) -> list[str]:
+    """The services that are there, connectors included; none of them is imported for it. `own`: without packages
+    that others have installed."""
+    return sorted(name for name, found in places().items() if not own or found[0].own)
 
 
 def find(name: str) -> Service:
-    """The service of this name. Raises ConfigError when there is none, or when a library that it needs is missing."""
-    plain, package = _package(name)
-    own_settings = settings_class(plain)
-    if package == plain:
-        return Service(plain, "service", package, own_settings, _import(plain, f"{package}.service").run)
-    create = cast(Callable[[Any], Connector], _import(plain, f"{package}.connector").create)
+    """The service of this name. Raises ConfigError when there is none or it is broken, or lacks a library."""
+    place = _place(name)
+    own_settings = _settings_class(place)
+    if _has(place, "connector"):
+        create = cast(Callable[[Any], Connector], _attribute(place, "connector", "create"))
 
-    def run(settings: Any) -> Coroutine[Any, Any, None]:
-        return run_connector(create(settings), settings)
+        def run(settings: Any) -> Coroutine[Any, Any, None]:
+            return run_connector(create(settings), settings)
 
-    return Service(plain, "connector", package, own_settings, run, create)
+        return Service(place.name, "connector", place.package, own_settings, run, create)
+    return Service(place.name, "service", place.package, own_settings, _attribute(place, "service", "run"))
 
 
 def find_connector(name: str) -> tuple[Service, Callable[[Any], Connector]]:
-    """The connector of this name. Raises ConfigError when the service is none."""
+    """The connector of this name. Raises ConfigError when the service is not one."""
     service = find(name)
     if service.create is None:
-        raise ConfigError(f"{service.name} is no connector")
+        raise ConfigError(f"{service.name} is not a connector")
     return service, service.create
 
 
 def settings_class(name: str) -> type[ServiceSettings]:
-    """The settings of a service, without importing the rest of it."""
-    plain, package = _package(name)
-    return cast(type[ServiceSettings], _import(plain, f"{package}.settings").Settings)
+    """The settings of a service, without importing the rest of it. Raises ConfigError like `find`."""
+    return _settings_class(_place(name))
 
 
 def part(name: str, module: str) -> ModuleType | None:
-    """A module of the service's package (`simulator`, `codec`), None when it has none."""
-    plain, package = _package(name)
-    if importlib.util.find_spec(f"{package}.{module}") is None:
-        return None
-    return _import(plain, f"{package}.{module}")
+    """A module of the service's package (`simulator`, `codec`), None when it has none. Raises ConfigError."""
+    place = _place(name)
+    return _import(place, module) if _has(place, module) else None
 
 
 def remarks(own_settings: type[Settings], given: Iterable[str]) -> list[str]:
@@ -127,46 +125,68 @@ def _place_of(name: str) -> str:
     return next((place for pattern, place in WITHOUT_MEANING.items() if fnmatchcase(name.upper(), pattern)), "")
 
 
-def _package(name: str) -> tuple[str, str]:
-    plain = name.strip().lower().replace("-", "_")
-    packages = _packages()
-    if plain in packages:
-        return plain, packages[plain]
-    [closest] = get_close_matches(plain, packages, n=1) or [""]
-    hint = f"; do you mean {closest}?" if closest else ""
-    raise ConfigError(f"there is no service {name!r}{hint} (there are: {', '.join(sorted(packages))})")
+def _place(name: str) -> Place:
+    known = places()
+    wanted = plain(name)
+    if wanted not in known:
+        [closest] = get_close_matches(wanted, known, n=1) or [""]
+        hint = f"; do you mean {closest}?" if closest else ""
+        raise ConfigError(f"there is no service {name!r}{hint} (there are: {', '.join(sorted(known))})")
+    if len(found := known[wanted]) > 1:
+        raise ConfigError(
+            f"{wanted} is the name of several services: {' and '.join(place.source for place in found)}; "
+            "remove or rename all but one"
+        )
+    return found[0]
 
 
-def _packages() -> dict[str, str]:
-    """Name → package, from the folders beside `wattbus` and in `connectors`."""
-    found = {folder.name: folder.name for folder in _folders(Path(wattbus.__file__).parents[1], "service.py")}
-    try:
-        places = list(importlib.import_module("connectors").__path__)
-    except ModuleNotFoundError:  # an image with one service in it
-        places = []
-    for place in places:
-        found |= {folder.name: f"connectors.{folder.name}" for folder in _folders(Path(place), "connector.py")}
+def _settings_class(place: Place) -> type[ServiceSettings]:
+    found = _attribute(place, "settings", "Settings")
+    if not (isinstance(found, type) and issubclass(found, ServiceSettings)):
+        raise ConfigError(f"{place.name} ({place.source}): its Settings are not derived from wattbus.settings")
     return found
 
 
-def _folders(place: Path, heart: str) -> list[Path]:
-    """Folders with a service of ours in them; in site-packages there are other people's folders too."""
-    return [
-        heart_file.parent
-        for heart_file in place.glob(f"*/{heart}")
-        if (own_settings := heart_file.with_name("settings.py")).is_file()
-        and "wattbus.settings" in own_settings.read_text(encoding="utf-8")
-    ]
-
-
-def _import(name: str, module: str) -> ModuleType:
+def _attribute(place: Place, module: str, name: str) -> Any:
+    loaded = _import(place, module)
     try:
-        return importlib.import_module(module)
+        return getattr(loaded, name)
+    except AttributeError:
+        raise ConfigError(f"{place.name} ({place.source}): there is no {name} in {place.package}.{module}") from None
+
+
+def _has(place: Place, module: str) -> bool:
+    return _loaded(place, importlib.util.find_spec, f"{place.package}.{module}") is not None
+
+
+def _import(place: Place, module: str) -> ModuleType:
+    return _loaded(place, importlib.import_module, f"{place.package}.{module}")
+
+
+def _loaded(place: Place, load: Callable[[str], T], module: str) -> T:
+    """What a package raises when it is imported is its fault, and says whose it is. Raises ConfigError.
+
+    A fault of our own packages is a bug and keeps its traceback; a library that is not installed is neither.
+    """
+    try:
+        return load(module)
+    except ConfigError:
+        raise
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
-        if missing in ("", "wattbus", "links", "connectors", name):
+        if missing not in ("", "wattbus", "links", "connectors", place.package.split(".")[0]):
+            raise ConfigError(
+                f"{place.name} needs the library {missing}, which is not installed: {_cure(place)}"
+            ) from None
+        if place.own:
             raise
-        group = name.replace("_", "-")  # pip before 23.3 does not find a group by its underscores
-        raise ConfigError(
-            f"{name} needs the library {missing}, which is not installed: pip install 'wattbus[{group}]'"
-        ) from None
+        raise ConfigError(f"{place.name}: {place.source} cannot be loaded: {error}") from error
+    except Exception as error:
+        if place.own:
+            raise
+        raise ConfigError(f"{place.name}: {place.source} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _cure(place: Place) -> str:
+    group = place.name.replace("_", "-")  # pip before 23.3 does not find a group by its underscores
+    return f"pip install 'wattbus[{group}]'" if place.own else f"it belongs to {place.source}"

@@ -8,8 +8,8 @@ from typing import Any
 
 from wattbus.connector import Connector, Datapoint, Scalar
 from wattbus.errors import ConfigError, DecodeError, LinkDown, causes
+from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue
-from wattbus.runtime.readings import flatten
 
 
 class _CollectingLink:

@@ -38,7 +38,7 @@ def document() -> str:
         *_section("Every service", ServiceSettings, without=Settings),
         *_section("Every connector", ConnectorSettings, without=ServiceSettings),
     ]
-    for name in discovery.names():
+    for name in discovery.names(own=True):
         own = discovery.settings_class(name)
         if issubclass(own, ConnectorSettings):
             sections += _section(f"{name} (connector)", own, without=ConnectorSettings)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from wattbus.connector import DataFormat, DatapointType, Scalar
 from wattbus.errors import WattbusError
-from wattbus.jsontext import JsonValue, dumps
+from wattbus.jsontext import JsonValue, dumps, is_scalar, is_text
 
 Quality = Literal["stale", "implausible", "unverified", "offline"]  # left out when a value is good
 State = Literal["online", "degraded", "offline"]
@@ -271,23 +271,6 @@ def parse(model: type[M], payload: bytes) -> M:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in fault["loc"])
         raise BadMessage(f"{where}: {fault['msg']}" if where else fault["msg"]) from None
-
-
-def is_scalar(value: Any) -> bool:
-    """Whether `value` can be a datapoint's value on the wire: text, finite number, bool or null."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, str):
-        return is_text(value)
-    return value is None or isinstance(value, int)
-
-
-def is_text(value: str) -> bool:
-    """Whether UTF-8 can say it: half a surrogate pair, which JSON's escapes allow, it cannot."""
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from wattbus.connector import DataFormat, Datapoint, Scalar
+from wattbus.connector import Datapoint
 from wattbus.mqtt import topics
 from wattbus.mqtt.messages import DatapointMap
 from wattbus.runtime.announcement_payloads import AnnouncementPayloads, Identity
@@ -168,12 +168,3 @@ class DatapointRegistry:
 
 def _valid(topic: str) -> bool:
     return bool(topic) and not any(char in topic for char in "+#\0") and len(topic.encode()) <= 65535
-
-
-def format_of(value: Scalar) -> DataFormat:
-    """The data format of a sensor that was discovered with this value."""
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int | float):
-        return "generic_numeric"
-    return "generic_text" if isinstance(value, str) else "unknown"

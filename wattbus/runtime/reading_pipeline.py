@@ -9,12 +9,13 @@ from wattbus import __version__, metrics
 from wattbus.clock import Clock
 from wattbus.connector import Connector, Reading, Scalar
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten, raw_fault
 from wattbus.jsontext import JsonValue, dumps
 from wattbus.mqtt.messages import Quality, RawMessage
 from wattbus.runtime.datapoint_registry import DatapointRegistry
 from wattbus.runtime.link_supervisor import Decoded
 from wattbus.runtime.outbox_publisher import OutboxPublisher
-from wattbus.runtime.readings import Plausibility, TimestampAllocator, flatten, raw_fault
+from wattbus.runtime.readings import Plausibility, TimestampAllocator
 from wattbus.runtime.state_topics import StateTopics
 from wattbus.service.future_times import FutureTimes
 

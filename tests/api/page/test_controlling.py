@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 from tests.api.conftest import eventually
 from tests.api.page.browsing import PHONE, Person, person
 from tests.api.page.building import SETPOINT, Building
-from tests.support.mqtt import plain_client
+from wattbus.testing.mqtt import plain_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 ALWAYS = {"from_timestamp": None, "to_timestamp": None}

@@ -17,9 +17,10 @@ from playwright.async_api import Browser, expect
 
 from tests.api.page.browsing import Person, person
 from tests.e2e.house import Process
-from tests.support.mqtt import PlainClient, plain_client
-from tests.support.waiting import PATIENCE_S
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from tests.support.ports import free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

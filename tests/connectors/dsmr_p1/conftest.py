@@ -13,11 +13,11 @@ import pytest
 from connectors.dsmr_p1.connector import DsmrP1
 from connectors.dsmr_p1.settings import Settings
 from links.serial_pty import PseudoTerminal
-from tests.support.link import Entered, RecordingLink, entered
-from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.jsontext import JsonValue
 from wattbus.settings import load
+from wattbus.testing.link import Entered, RecordingLink, entered
+from wattbus.testing.waiting import PATIENCE_S
 
 FOLDER = Path(os.environ.get("WATTBUS_REFERENCE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "dsmr"
 

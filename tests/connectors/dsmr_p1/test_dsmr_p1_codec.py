@@ -20,8 +20,8 @@ from tests.connectors.dsmr_p1.oracle import Comparison, ms
 from tests.connectors.dsmr_p1.published import FLUVIUS_NO_GAS_YET, LUXEMBOURG_PLAIN, SWEDISH_ELLEVIO, SWEDISH_KAIFA
 from wattbus.connector import Reading
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten
 from wattbus.jsontext import dumps
-from wattbus.runtime.readings import flatten
 
 AUTO = Options()
 

@@ -24,11 +24,11 @@ from connectors.dsmr_p1.simulator import meters_telegrams, with_clock
 from links.serial_pty import PseudoTerminal
 from tests.connectors.dsmr_p1.conftest import TelegramLink, listening, play, running, settings_for, telegram
 from tests.connectors.dsmr_p1.oracle import ms
-from tests.support.clock import VirtualClock
-from tests.support.link import Entered
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.connector import Datapoint
 from wattbus.errors import CommandRejected, LinkSilent, causes
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.link import Entered
 
 KEY = "000102030405060708090A0B0C0D0E0F"
 KEYS = Keys(bytes.fromhex(KEY), bytes.fromhex(LUXEMBOURGS_AUTHENTICATION_KEY))

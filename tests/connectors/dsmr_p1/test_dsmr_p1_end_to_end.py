@@ -21,11 +21,11 @@ from links.serial_pty import PseudoTerminal
 from tests.connectors.dsmr_p1.conftest import listening, play, settings_for
 from tests.connectors.dsmr_p1.oracle import ms
 from tests.connectors.dsmr_p1.test_dsmr_p1_connector import KEYS
-from tests.support.mqtt import PlainClient, plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
+from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON_S = PATIENCE_S
 STORED = (

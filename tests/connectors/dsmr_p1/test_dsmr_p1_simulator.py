@@ -30,9 +30,9 @@ from connectors.dsmr_p1.simulator import (
 from tests.connectors.dsmr_p1.conftest import TelegramLink, running, settings_for
 from tests.connectors.dsmr_p1.oracle import ms
 from tests.connectors.dsmr_p1.test_dsmr_p1_connector import KEY
-from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.errors import ConfigError
+from wattbus.testing.waiting import PATIENCE_S
 
 EVENING = ms("2026-07-01T18:00:00+00:00")
 

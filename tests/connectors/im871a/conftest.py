@@ -20,9 +20,9 @@ from connectors.im871a.settings import Settings
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER
 from connectors.im871a.simulated_stick import SimulatedStick
 from links.serial_pty import PseudoTerminal
-from tests.support.link import WITHIN_S, Entered, RecordingLink, entered
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.settings import load
+from wattbus.testing.link import WITHIN_S, Entered, RecordingLink, entered
 
 METERS = {EXAMPLE_METER: {"key": EXAMPLE_KEY.hex(), "name": "main meter"}}
 

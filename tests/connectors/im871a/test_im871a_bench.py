@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.support.waiting import PATIENCE_S
+from wattbus.testing.waiting import PATIENCE_S
 
 PROJECT = Path(__file__).parents[3]
 

@@ -17,8 +17,8 @@ from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
 from tests.connectors.im871a.conftest import METERS, connector_for
 from tests.connectors.im871a.telegram_data import reference
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import DecodeError
+from wattbus.testing.waiting import PATIENCE_S
 
 
 def decode(text: str) -> dict[str, object]:

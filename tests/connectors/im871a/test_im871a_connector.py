@@ -27,10 +27,10 @@ from tests.connectors.im871a.conftest import (
     until_set,
 )
 from tests.connectors.im871a.telegram_data import driver_tests, reference
-from tests.support.clock import VirtualClock
-from tests.support.link import RecordingLink, entered
 from wattbus.errors import CommandRejected, DecodeError
 from wattbus.runtime.readings import Plausibility
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.link import RecordingLink, entered
 
 ENERGY = f"{EXAMPLE_METER}__energy_kwh"
 

@@ -12,7 +12,7 @@ from connectors.im871a.simulated_air import ExampleMeter
 from connectors.im871a.telegram import read_header
 from tests.connectors.im871a.conftest import METERS, listening, telegram_in_clear
 from tests.connectors.im871a.telegram_data import reference
-from tests.support.clock import VirtualClock
+from wattbus.testing.clock import VirtualClock
 
 
 def known(heard: Duplicates, telegram: bytes) -> bool:

@@ -17,10 +17,10 @@ from links.serial_pty import PseudoTerminal
 from tests.connectors.im871a.conftest import is_set, stick_on
 from tests.connectors.im871a.telegram_data import reference
 from tests.e2e.house import until
-from tests.support.mqtt import plain_client
 from tests.support.site import Site, site
-from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.mqtt import plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 KEYS = {EXAMPLE_METER: EXAMPLE_KEY.hex()}
 

@@ -14,9 +14,9 @@ from connectors.im871a.meters_file import MetersFile
 from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.simulated_air import EXAMPLE_METER, ExampleMeter
 from tests.connectors.im871a.conftest import METERS, connector_for, listening
-from tests.support.clock import VirtualClock
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.waiting import PATIENCE_S
 
 KEY = METERS[EXAMPLE_METER]["key"]
 ONE, TWO = f"'1': {KEY}\n", f"'2': {KEY}\n"

@@ -18,12 +18,12 @@ from connectors.im871a.settings import Settings
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
 from links.serial_pty import PseudoTerminal
 from tests.connectors.im871a.conftest import hear, stick_on, until_set
-from tests.support.link import entered
-from tests.support.mqtt import PlainClient, plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import ConfigError, StopAsked, causes
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import load
+from wattbus.testing.link import entered
+from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 GATEWAY = "706462169"
 SET = f"v2/{GATEWAY}/sensors/set"

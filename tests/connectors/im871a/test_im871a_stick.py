@@ -13,8 +13,8 @@ from connectors.im871a.simulated_air import EXAMPLE_METER, ExampleMeter
 from connectors.im871a.simulated_stick import SimulatedStick
 from links.serial_pty import PseudoTerminal
 from tests.connectors.im871a.conftest import METERS, connector_for, listening, stick_on, until_set
-from tests.support.link import RecordingLink, entered
-from tests.support.waiting import PATIENCE_S
+from wattbus.testing.link import RecordingLink, entered
+from wattbus.testing.waiting import PATIENCE_S
 
 
 def set_by_host(stick: SimulatedStick) -> list[dict[str, int]]:

@@ -14,8 +14,8 @@ from connectors.im871a.telegram.meters import Proof, all_meters
 from tests.connectors.im871a.telegram_data import decode_any
 from wattbus.connector import Reading
 from wattbus.errors import DecodeError
+from wattbus.flattening import flatten
 from wattbus.jsontext import dumps
-from wattbus.runtime.readings import flatten
 
 GOOD = [proof for meter in all_meters() for proof in meter.file.telegrams]
 keys = st.none() | st.binary(min_size=16, max_size=16)

@@ -16,7 +16,7 @@ from connectors.im871a.telegram import FormatUnknown, KeyNeeded, WrongKey, read_
 from connectors.im871a.telegram.crc import crc16
 from connectors.im871a.trust import REFUSALS_OF_KIND, Trust
 from tests.connectors.im871a.conftest import METERS, Scene, listening, telegram_in_clear
-from tests.support.waiting import PATIENCE_S
+from wattbus.testing.waiting import PATIENCE_S
 
 WRONG = {EXAMPLE_METER: {"key": "00" * 16}}
 ENERGY = f"{EXAMPLE_METER}__energy_kwh"

@@ -14,10 +14,10 @@ import pytest
 from connectors.modbus_tcp.connector import ModbusTcp, create
 from connectors.modbus_tcp.settings import Settings
 from links.modbus_server import ModbusServer
-from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Datapoint
 from wattbus.jsontext import JsonValue, dumps
 from wattbus.settings import load
+from wattbus.testing.waiting import PATIENCE_S
 
 
 @dataclass

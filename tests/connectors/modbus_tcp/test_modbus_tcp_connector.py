@@ -13,9 +13,9 @@ from connectors.modbus_tcp.connector import create
 from links.modbus_frames import Framing
 from links.modbus_server import ModbusServer, NumberBank, Refused, Table
 from tests.connectors.modbus_tcp.conftest import RecordingLink, running, settings_for
-from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Datapoint
 from wattbus.errors import CommandRejected, ConfigError, LinkDown, LinkSilent
+from wattbus.testing.waiting import PATIENCE_S
 
 
 def holding(address: int, unit: int = 1, datatypes: str = ">H", **more: Any) -> dict[str, Any]:

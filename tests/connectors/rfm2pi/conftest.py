@@ -18,9 +18,9 @@ from connectors.rfm2pi.connector import RadioBoard
 from connectors.rfm2pi.settings import Settings
 from connectors.rfm2pi.simulator import Firmware, SimulatedBoard
 from links.serial_pty import PseudoTerminal
-from tests.support.link import WITHIN_S, Entered, entered
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.settings import load
+from wattbus.testing.link import WITHIN_S, Entered, entered
 
 QUICK = Pace(answer_s=0.3, sent_s=0.3, pause_s=0.01)
 ROOT = Path(__file__).parents[3]

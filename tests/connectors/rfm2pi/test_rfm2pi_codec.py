@@ -28,7 +28,7 @@ from connectors.rfm2pi.ready import ready_decoders
 from tests.connectors.rfm2pi.conftest import reference, settings_for
 from wattbus.connector import Quantity, Reading
 from wattbus.errors import CommandRejected, ConfigError, DecodeError
-from wattbus.runtime.readings import flatten
+from wattbus.flattening import flatten
 
 
 def values(raw: Any, *, plain: bool = False, **variables: Any) -> dict[str, Any]:

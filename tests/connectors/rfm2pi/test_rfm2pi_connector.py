@@ -11,12 +11,12 @@ import pytest
 from connectors.rfm2pi.presence import LOOK_EVERY_S
 from links.serial_pty import PseudoTerminal
 from tests.connectors.rfm2pi.conftest import board_on, connector_for, running, until
-from tests.support.clock import VirtualClock
-from tests.support.link import RecordingLink, entered
-from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Datapoint
 from wattbus.errors import LinkDown
 from wattbus.jsontext import JsonValue
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.link import RecordingLink, entered
+from wattbus.testing.waiting import PATIENCE_S
 
 EMONTX = {"8": {"name": "emontx3", "decoder": "emontx3"}}
 EMONTX_FRAME = b"OK 8 116 9 0 0 116 0 0 0 8 50 184 11 184 11 184 11 184 11 184 11 184 11 1 0 0 0 (-63)\r\n"

@@ -10,7 +10,7 @@ import pytest
 from connectors.rfm2pi.cuts import REMEMBERED_FRAMES, Cuts
 from connectors.rfm2pi.nodes import Node
 from tests.connectors.rfm2pi.conftest import running
-from tests.support.clock import VirtualClock
+from wattbus.testing.clock import VirtualClock
 
 UNKNOWN = Node(12, "12")
 DESCRIBED = Node(8, "emontx3", is_described=True)

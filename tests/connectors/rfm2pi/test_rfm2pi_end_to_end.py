@@ -8,9 +8,9 @@ from pathlib import Path
 from links.serial_pty import PseudoTerminal
 from tests.connectors.rfm2pi.conftest import board_on, running
 from tests.e2e.house import until
-from tests.support.mqtt import plain_client
 from tests.support.site import site
 from wattbus.mqtt.embedded_broker import Mosquitto
+from wattbus.testing.mqtt import plain_client
 
 NODES = {
     "23": {"name": "hall", "decoder": "emonth2"},

@@ -12,8 +12,8 @@ from connectors.rfm2pi import repeater
 from connectors.rfm2pi.board import NotConfirmed
 from connectors.rfm2pi.repeater import LONGEST_LINE, MOST_CLIENTS, Repeater, parse_packet
 from tests.connectors.rfm2pi.conftest import until
-from tests.support.link import WITHIN_S, RecordingLink
 from wattbus.errors import CommandRejected
+from wattbus.testing.link import WITHIN_S, RecordingLink
 
 
 @pytest.mark.parametrize(

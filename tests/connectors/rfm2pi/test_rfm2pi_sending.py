@@ -12,10 +12,10 @@ import pytest
 from connectors.rfm2pi.board import Pace
 from links.serial_pty import PseudoTerminal
 from tests.connectors.rfm2pi.conftest import connector_for, running, until
-from tests.support.clock import VirtualClock
-from tests.support.link import WITHIN_S, entered
+from tests.support.ports import free_port
 from wattbus.errors import CommandRejected, LinkDown
-from wattbus.mqtt.embedded_broker import free_port
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.link import WITHIN_S, entered
 
 GLCD = {  # github.com/openenergymonitor/emonhub/pull/68
     "20": {

@@ -12,10 +12,10 @@ from typing import Any
 from connectors.socket.connector import SocketConnector, create
 from connectors.socket.settings import Settings
 from connectors.socket.simulator import TalkingServer
-from tests.support.link import WITHIN_S, RecordingLink, entered
-from tests.support.waiting import PATIENCE_S
 from wattbus import metrics
 from wattbus.settings import load
+from wattbus.testing.link import WITHIN_S, RecordingLink, entered
+from wattbus.testing.waiting import PATIENCE_S
 
 NAME = "lines"
 

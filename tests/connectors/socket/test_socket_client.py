@@ -11,9 +11,9 @@ import pytest
 from connectors.socket import client as client_module
 from connectors.socket.simulator import TalkingServer
 from tests.connectors.socket.conftest import client_of, connect, counted, running
-from tests.support.clock import turns
-from tests.support.waiting import PATIENCE_S
 from wattbus.retry import Backoff
+from wattbus.testing.clock import turns
+from wattbus.testing.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)

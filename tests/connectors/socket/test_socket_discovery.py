@@ -10,9 +10,9 @@ from connectors.socket.admission import MOST_REMEMBERED, Rate
 from connectors.socket.codec import Rules, decode
 from connectors.socket.discovery import Discovery
 from tests.connectors.socket.conftest import connect, counted, running, settings_for
-from tests.support.clock import VirtualClock
 from wattbus.connector import Reading
-from wattbus.runtime.readings import flatten
+from wattbus.flattening import flatten
+from wattbus.testing.clock import VirtualClock
 
 
 async def test_invented_nodes_are_left_out_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,12 +18,12 @@ from connectors.socket.simulator import TalkingServer
 from history.service import run as run_history
 from history.settings import Settings as HistorySettings
 from tests.connectors.socket.conftest import connect, eventually, settings_for
-from tests.support.mqtt import plain_client
 from tests.support.site import Site
-from tests.support.waiting import PATIENCE_S
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.settings import load
+from wattbus.testing.mqtt import plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON = PATIENCE_S
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE_S
 from wattbus.errors import BrokerAway, PublishError
 from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.topics import match
 from wattbus.retry import Backoff
 from wattbus.settings import BrokerSettings
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON = PATIENCE_S
 

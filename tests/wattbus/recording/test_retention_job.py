@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clock import START_MS, VirtualClock
-from tests.support.waiting import PATIENCE_S
 from tests.wattbus.storage.series import DAY, opened, readings, series
 from wattbus import metrics
 from wattbus.recording.database_session import Database
 from wattbus.recording.retention_job import Retaining, Subject
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.storage import Batch, Retention, SessionState, Store, open_store
+from wattbus.testing.clock import START_MS, VirtualClock
+from wattbus.testing.waiting import PATIENCE_S
 
 NUMBERS = itertools.count()
 YEARS_S = 50 * 365 * 86_400.0

@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import Runtime
 from wattbus.service.lifecycle import in_service
 from wattbus.settings import ConnectorSettings, load
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.waiting import PATIENCE_S
 
 NAME = "meter"
 SOON = PATIENCE_S

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.clock import VirtualClock, turns
 from tests.support.connector import ScriptedConnector
 from wattbus.jsontext import JsonValue
 from wattbus.retry import Backoff
 from wattbus.runtime.link_supervisor import Decoded, LinkSupervisor
 from wattbus.service.conditions import Conditions
+from wattbus.testing.clock import VirtualClock, turns
 
 MESSAGES_OF = ("wattbus.service.conditions", "wattbus.runtime.devices_away")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import plain_client
 from tests.wattbus.runtime.one_connector import ROOM, SOON, running, settings_for
 from wattbus import metrics
 from wattbus.errors import ConfigError, LinkDown
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import run_connector
 from wattbus.service import health
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.mqtt import plain_client
 
 
 class Accompanied(ScriptedConnector):

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
 from tests.support.effort import calls_of
-from tests.support.mqtt import plain_client
 from tests.wattbus.runtime.one_connector import ROOM, SETPOINT, passing, running, settings_for
 from wattbus.connector import Datapoint, DatapointType, Quantity
 from wattbus.mqtt.embedded_broker import Mosquitto
@@ -19,6 +17,8 @@ from wattbus.mqtt.messages import AvailableDatapoints
 from wattbus.runtime import announcer, state_topics
 from wattbus.runtime.announcement_payloads import AnnouncementPayloads
 from wattbus.runtime.datapoint_registry import DatapointRegistry
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.mqtt import plain_client
 
 MANY = 3000
 

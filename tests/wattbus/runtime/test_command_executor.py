@@ -12,9 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.clock import VirtualClock
-from tests.support.mqtt import PlainClient, plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint, Scalar
 from wattbus.errors import CommandRejected, LinkDown
@@ -25,6 +22,9 @@ from wattbus.mqtt.packets import IncomingMessage, Outgoing
 from wattbus.retry import Backoff
 from wattbus.runtime.command_executor import CommandExecutor
 from wattbus.settings import BrokerSettings
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 TOPIC, RESULT = "c/messages/heat-set/value", "c/messages/heat-set/result"
 SOON = PATIENCE_S

@@ -15,10 +15,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from tests.support.clock import START_MS, VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient, Seen, plain_client, retained
-from tests.support.waiting import PATIENCE_S
 from tests.wattbus.runtime.one_connector import (
     NAME,
     ROOM,
@@ -38,6 +35,9 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.range_set import RangeSet
 from wattbus.runtime.connector_runtime import Runtime, run_connector
 from wattbus.service import health
+from wattbus.testing.clock import START_MS, VirtualClock
+from wattbus.testing.mqtt import PlainClient, Seen, plain_client, retained
+from wattbus.testing.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.clock import START_MS, VirtualClock
 from tests.wattbus.runtime.supervised_link import lines, log, supervised
 from wattbus.runtime.devices_away import DevicesAway
+from wattbus.testing.clock import START_MS, VirtualClock
 
 __all__ = ["log"]
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clock import START_MS, VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import plain_client, retained
 from tests.wattbus.runtime.one_connector import NAME, ROOM, SOON, passing, quick_reconnect, running, settings_for
 from wattbus import metrics
 from wattbus.connector import Datapoint
@@ -22,6 +20,8 @@ from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.connector_runtime import Runtime
 from wattbus.service import health, name_lock
 from wattbus.service.lifecycle import in_service
+from wattbus.testing.clock import START_MS, VirtualClock
+from wattbus.testing.mqtt import plain_client, retained
 
 HOUR_MS = 3_600_000
 GAS = Datapoint("gas", data_format="generic_numeric", expected_interval_s=3600, min_value=0, device="meter")

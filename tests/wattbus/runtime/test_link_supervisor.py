@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from tests.support.waiting import PATIENCE_S
 from tests.wattbus.runtime.supervised_link import ScriptedPermit, Supervised, lines, log, supervised
 from wattbus import metrics
 from wattbus.errors import ConfigError, LinkDown
+from wattbus.testing.waiting import PATIENCE_S
 
 __all__ = ["log"]
 

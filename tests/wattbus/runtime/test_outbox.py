@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.clock import VirtualClock
 from wattbus.runtime.outbox import SEGMENT_BYTES, WRITE_S, Outbox
 from wattbus.service.disk import on_disk, submit
+from wattbus.testing.clock import VirtualClock
 
 PAYLOAD = b'{"values":{"a":1}}'
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import plain_client
 from tests.wattbus.runtime.one_connector import NAME, passing, running, settings_for
 from wattbus.errors import ReadingsLost
 from wattbus.mqtt.embedded_broker import Mosquitto
@@ -17,6 +15,8 @@ from wattbus.runtime.connector_runtime import Runtime
 from wattbus.runtime.outbox import Outbox
 from wattbus.runtime.outbox_conditions import LOSS_SHOWN_S, OutboxConditions
 from wattbus.service.conditions import Conditions
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.mqtt import plain_client
 
 
 def test_full_and_lost_begin_and_end(tmp_path: Path) -> None:

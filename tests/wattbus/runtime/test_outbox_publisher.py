@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.clock import VirtualClock
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import Range, Receipt
 from wattbus.mqtt.range_set import RangeSet
@@ -26,6 +25,7 @@ from wattbus.runtime.retransmission import (
     RetransmissionState,
 )
 from wattbus.settings import BrokerSettings
+from wattbus.testing.clock import VirtualClock
 
 Entry = tuple[str, int]
 STEP_S = 0.25

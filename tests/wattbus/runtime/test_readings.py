@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattbus.connector import Datapoint, Quantity, Reading
+from wattbus.flattening import DEEPEST, flatten, raw_fault
 from wattbus.jsontext import dumps, loads
-from wattbus.runtime.readings import DEEPEST, Plausibility, TimestampAllocator, flatten, raw_fault
+from wattbus.runtime.readings import Plausibility, TimestampAllocator
 
 
 def test_paths_are_joined_and_lists_counted() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.clock import VirtualClock
 from tests.support.effort import calls_of
 from wattbus.runtime.staleness import Staleness
+from wattbus.testing.clock import VirtualClock
 
 
 class Watched:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.clock import VirtualClock
 from tests.support.connector import ScriptedConnector
-from tests.support.mqtt import PlainClient, plain_client
 from tests.wattbus.runtime.one_connector import NAME, passing, running, settings_for
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.runtime.retransmission import NO_RECEIPT_S
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.mqtt import PlainClient, plain_client
 
 GRACE_S = 60
 

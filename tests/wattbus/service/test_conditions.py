@@ -6,11 +6,11 @@ import logging
 
 import pytest
 
-from tests.support.clock import START_MS, VirtualClock
 from wattbus import metrics
 from wattbus.mqtt.messages import ConditionMessage
 from wattbus.service.conditions import CURES, LONGEST_CAUSE, MOST_CONDITIONS, Conditions
 from wattbus.service.status_publisher import StatusPublisher
+from wattbus.testing.clock import START_MS, VirtualClock
 
 
 def present(service: str, name: str) -> float | None:

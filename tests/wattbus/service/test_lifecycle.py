@@ -12,14 +12,14 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.clock import VirtualClock
-from tests.support.waiting import PATIENCE_S
+from tests.support.ports import free_port
 from wattbus import metrics
 from wattbus.errors import ConfigError
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.service import health
 from wattbus.service.health import HealthServer
 from wattbus.service.lifecycle import in_service, run_until_signal, supervise
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.waiting import PATIENCE_S
 
 
 def bugs(service: str, task: str) -> float:

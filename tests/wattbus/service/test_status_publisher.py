@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clock import VirtualClock
-from tests.support.mqtt import PlainClient, plain_client
-from tests.support.waiting import PATIENCE_S
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.embedded_broker import Mosquitto
@@ -21,6 +18,9 @@ from wattbus.service import health
 from wattbus.service.lifecycle import in_service, on_the_bus
 from wattbus.service.status_publisher import StatusPublisher
 from wattbus.settings import BrokerSettings
+from wattbus.testing.clock import VirtualClock
+from wattbus.testing.mqtt import PlainClient, plain_client
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON = PATIENCE_S
 NAME = "boiler"

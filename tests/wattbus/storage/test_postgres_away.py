@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import PASSWORD, PASSWORD_IN_URL, PostgresServer, find_binaries
-from tests.support.waiting import PATIENCE_S
 from tests.wattbus.storage.series import NOW, opened, raw_records, reading, values_of, write
 from wattbus.errors import ConfigError
 from wattbus.storage import BatchRefused, DatabaseAway, Store, Written, open_raw_reader, open_raw_store, open_store
 from wattbus.storage.postgres import engine
 from wattbus.storage.postgres.driver import connect
+from wattbus.testing.waiting import PATIENCE_S
 
 DURABLE = {"fsync": "on", "full_page_writes": "on", "wal_writer_delay": "10s"}
 

@@ -37,7 +37,7 @@ async def patience(what: str = "", tell: Callable[[], str] = _nothing) -> AsyncI
 async def until(holds: Callable[[], object], what: str = "", tell: Callable[[], str] = _nothing) -> None:
     """Wait for an effect that nobody announces. Raises AssertionError as `patience` does."""
     async with patience(what, tell):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(LOOK_S)
 
 

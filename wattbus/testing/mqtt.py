@@ -1,4 +1,4 @@
-"""A plain MQTT client, independent of our bus: what a person with mosquitto_sub and mosquitto_pub sees and sends."""
+"""A plain MQTT client, independent of ours: what a person with mosquitto_sub and mosquitto_pub sees and sends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.support.waiting import PATIENCE_S
+from wattbus.testing.waiting import PATIENCE_S
 
 SOON_S = PATIENCE_S
 

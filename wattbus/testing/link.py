@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.waiting import PATIENCE_S
 from wattbus.connector import Connector, Datapoint
 from wattbus.errors import DecodeError, LinkDown, causes
+from wattbus.flattening import flatten, raw_fault
 from wattbus.jsontext import JsonValue
-from wattbus.runtime.readings import flatten, raw_fault
+from wattbus.testing.waiting import PATIENCE_S
 
 WITHIN_S = PATIENCE_S
 
@@ -23,7 +23,8 @@ class RecordingLink:
 
     `raw` messages and their times of reception (`received_ms`, None: not given); every reading's values, flat; the
     newest value of each key; faults of decoding; what was announced; who is `away`, with the reason that was given
-    first, and the changes to that (`units`), as the runtime has them; `is_connected`: the other side has answered.
+    first, and the changes to that (`units`), as the runtime has them; `is_connected`: the other side has
+    answered, or values came.
     """
 
     connector: Connector | None = None
@@ -53,6 +54,8 @@ class RecordingLink:
                 assert flat.faults == [], "values that the runtime would leave out"
                 self.readings.append(flat.values)
                 self.values.update(flat.values)
+                if flat.values:
+                    self.connected()
         except DecodeError as error:
             self.faults.append(error)
         self.changed.set()
