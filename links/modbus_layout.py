@@ -82,7 +82,7 @@ class RegisterLayout:
         if len(registers) != self.count:
             raise ValueError(f"{len(registers)} registers instead of {self.count}")
         data = struct.pack(f">{self.count}H", *registers)
-        return [_from_bytes(field, self._turned(field, data)) for field in self.fields]
+        return [from_bytes(field, self._turned(field, data)) for field in self.fields]
 
     def encode(self, values: Sequence[LayoutScalar]) -> list[int]:
         """Registers for one value per field; pad bytes are 0. Raises DoesNotFit."""
@@ -170,10 +170,11 @@ def _swapped(fields: Sequence[Field], word_order: WordOrder | None, swap_floats:
     return frozenset(swapped)
 
 
-def _from_bytes(field: Field, data: bytes) -> LayoutScalar:
+def from_bytes(field: Field, data: bytes) -> LayoutScalar:
+    """The value in the bytes of a field; NaN and Infinity are None, a text ends at its first NUL."""
     value: int | float | bool | bytes = struct.unpack(field.format, data)[0]
     if isinstance(value, bytes):
-        return value.rstrip(b"\0").decode("utf-8", errors="replace")
+        return value.split(b"\0", 1)[0].decode("utf-8", errors="replace")
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

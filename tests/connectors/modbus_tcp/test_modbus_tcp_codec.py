@@ -83,7 +83,7 @@ def test_ranges_that_left_the_configuration_are_passed_over() -> None:
         {"unit": 1, "read_coils": [True]},
         {"unit": 1, "read_coils": {"10": True}},
         {"unit": 1, "read_coils": {"10": ["on"]}},
-        {"unit": 1, "read_coils": {"10": [True]}},
+        {"unit": 1, "read_coils": {"10": [True] * 9}},
         {"unit": 1, "read_holding_registers": {"100": [1, 2, 3]}},
         {"unit": 1, "read_holding_registers": {"100": [1, 2, 3, 65536]}},
         {"unit": 1, "read_holding_registers": {"100": [1, 2, 3, -1]}},
