@@ -10,10 +10,10 @@ import contextlib
 import random
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from links.serial_pty import PseudoTerminal
 
@@ -121,12 +121,12 @@ def nonsense() -> list[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _serving(say: Callable[[asyncio.StreamWriter], object]) -> AsyncIterator[Address]:
+async def _serving(say: Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]) -> AsyncIterator[Address]:
     connections: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(asyncio.current_task())
-        speaking = asyncio.ensure_future(say(writer))  # type: ignore[arg-type]
+        speaking = asyncio.create_task(say(writer))
         try:
             with contextlib.suppress(OSError):
                 while await reader.read(4096):
