@@ -36,7 +36,7 @@ SPDX_EXPRESSION = re.compile(r"\(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*(?: (?:AND|OR|WIT
 
 def bill(service: str, folders: Iterable[str], debian: Path = DEBIAN_PACKAGES, release: Path = OS_RELEASE) -> Component:
     """The whole document."""
-    installed = {}
+    installed: dict[str, Distribution] = {}
     for found in distributions(path=list(folders) or _everywhere()):
         installed.setdefault(_reference(found), found)
     found_first: dict[str, str] = {}  # as an import takes the first, where a package is there twice

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 
+from tests.support import ports
 from tests.support.fair_loop import FairLoop, monotonic
 from wattbus.clock import SystemClock
+from wattbus.mqtt import embedded_broker
 from wattbus.testing.fixtures import broker_settings, mosquitto  # noqa: F401 - for every test
 
+embedded_broker.free_port = ports.free_port  # for the brokers of this process
 pytest_plugins = ["tests.support.schedule"]
 
 # How long an example takes says how busy the machine is.

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from connectors.dsmr_p1.cipher import CannotOpen, Keys, decrypt_frame
 from connectors.dsmr_p1.crc import crc16, right_crc
@@ -49,8 +50,7 @@ class Options:
     form_is_enough: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RawTelegram:
+class RawTelegram(NamedTuple):
     """What a raw message holds, taken apart. `zone` None: not known."""
 
     text: str
@@ -166,7 +166,7 @@ def parse(text: str, profile: str = "auto", zone: Zone | None = CENTRAL, *, chec
     if "\n(" in text:  # values in a line of their own belong to the line before
         text = text.replace("\r\n(", "(").replace("\n(", "(")
     first, *lines = text.split("\n")
-    meaning = in_zone(detect(text) if profile == "auto" else PROFILES[profile], zone or CENTRAL)
+    meaning = in_zone(detect(text) if profile == "auto" else PROFILES[profile], zone)
     telegram = Telegram(first[1:].strip(), meaning)
     read = reader(meaning)
     for line in lines:

@@ -25,9 +25,11 @@ PAUSE_S = 3.0  # within a telegram; the slowest, at 9600 bit/s, takes one second
 
 ENCODING = "latin-1"  # every byte is one character
 
-_END = re.compile(rb"!([0-9A-Fa-f]{0,4})\x00?\r?\n|(?<=\n)!([0-9A-Fa-f]{0,4})\x00?\r?(?=/)")
+_END = re.compile(rb"!([0-9A-Fa-f]{0,4})\x00?\r?(?:\n|(?=/))")
 _PERHAPS_END = re.compile(rb"(?<=\n)!([0-9A-Fa-f]{4})\Z")  # the line end may still come, or never
+_PERHAPS_END_BYTES = 5
 _HAS_CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+_LF = ord("\n")
 _LINE_END = b"\x00\r\n"
 
 
@@ -75,12 +77,12 @@ class TelegramFinder:
         self._received += data
         self._plain += data if data.isascii() else data.translate(_WITHOUT_PARITY)
         found: list[Found] = []
-        while (end := _END.search(self._plain)) is not None:
+        while (end := self._next_end()) is not None:
             telegram, start = self._ended(end)
             self._cut(end.end(), start if telegram is not None else end.end())
             if telegram is not None:
                 found.append(telegram)
-        if (end := _PERHAPS_END.search(self._plain)) is not None:
+        if (end := _PERHAPS_END.search(self._plain, max(0, len(self._plain) - _PERHAPS_END_BYTES))) is not None:
             telegram, start = self._whole(end, self._starts(end))
             if telegram is not None:
                 self._cut(end.end(), start)
@@ -89,13 +91,20 @@ class TelegramFinder:
         self._bound()
         return found
 
+    def _next_end(self) -> re.Match[bytes] | None:
+        """Where a telegram may end. Without a line end only a `!` at the beginning of a line is one."""
+        end = _END.search(self._plain)
+        while end is not None and self._plain[end.end() - 1] != _LF and self._plain[end.start() - 1] != _LF:
+            end = _END.search(self._plain, end.end())
+        return end
+
     def _without_due_line_end(self, data: bytes) -> bytes:
         """A telegram was found whole before its line end came."""
         while self._line_end_due and data:
             if data[0] not in _LINE_END:
                 self._line_end_due = False
                 break
-            self._line_end_due = data[0] != ord("\n")
+            self._line_end_due = data[0] != _LF
             data = data[1:]
         return data
 
@@ -162,8 +171,7 @@ def whole(text: str) -> Found:
 
 
 def _printed(end: re.Match[bytes]) -> int | None:
-    digits = next((group for group in end.groups() if group), None)
-    return None if digits is None else int(digits, 16)
+    return int(end[1], 16) if end[1] else None
 
 
 def _with_line_end(text: str) -> str:

@@ -46,9 +46,13 @@ class Profile:
     zone: Zone = CENTRAL
 
 
+def in_zone(profile: Profile, zone: Zone | None) -> Profile:
+    """The same where another zone's time is kept (None: Central Europe's); there is one of each."""
+    return profile if zone is None or zone is profile.zone else _in_other_zone(profile, zone)
+
+
 @lru_cache(maxsize=64)
-def in_zone(profile: Profile, zone: Zone) -> Profile:
-    """The same where another zone's time is kept; there is one of each."""
+def _in_other_zone(profile: Profile, zone: Zone) -> Profile:
     return profile if profile.zone == zone else replace(profile, zone=zone)
 
 

@@ -1,7 +1,7 @@
 """Raw messages <-> values. Pure, given the settings; the framings (`framing`) and parsers beside it are its parts.
 
 A raw message is `{"peer": "192.168.0.7", "text": "14 15 26"}`; `"hex"` stands in the place of `"text"` when the bytes
-are no UTF-8, `"fault"` says why bytes that are kept are no message, and `"without"` names the keys that
+are not in SOCKET_ENCODING, `"fault"` says why bytes that are kept are no message, and `"without"` names the keys that
 SOCKET_MAX_DATAPOINTS left out.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from connectors.socket.apikey import SEVERAL
 from connectors.socket.json_text import parse_json
 from connectors.socket.nodes import Nodes
+from connectors.socket.pair_lines import parse_pairs
 from connectors.socket.trees import checked
 from connectors.socket.value_lines import NUMBER, number, parse_numbers, parse_value_line
 from connectors.socket.yaml_text import parse_yaml
@@ -24,7 +25,7 @@ from wattbus.errors import DecodeError
 from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue
 
-ParseAs = Literal["JSON", "YAML", "VALUES", "NUMBERS"]
+ParseAs = Literal["JSON", "YAML", "VALUES", "NUMBERS", "PAIRS"]
 SENDER = "sender"  # the device, where messages do not tell devices apart
 _REFERENCE = re.compile(r"""b'(?:[^'\\\n]|\\.)*'|b"(?:[^"\\\n]|\\.)*\"""")  # one literal and nothing else
 _OURS = {"peer", "text", "hex", "fault", "without"}
@@ -45,6 +46,7 @@ class Rules:
     numbers_in_text: bool = False
     prefix_peer: bool = False
     device: str = ""
+    encoding: str = "utf-8"
 
     @property
     def has_one_sender(self) -> bool:
@@ -52,10 +54,12 @@ class Rules:
         return bool(self.device) and self.parse_as != "VALUES" and not self.prefix_peer
 
 
-def raw_message(peer: str, data: bytes, fault: str = "", without: Sequence[str] = ()) -> JsonValue:
+def raw_message(
+    peer: str, data: bytes, fault: str = "", without: Sequence[str] = (), encoding: str = "utf-8"
+) -> JsonValue:
     """The raw message for bytes from `peer`."""
     try:
-        content = {"text": data.decode()} if b"\0" not in data else {"hex": data.hex()}
+        content = {"text": data.decode(encoding)} if b"\0" not in data else {"hex": data.hex()}
     except UnicodeDecodeError:
         content = {"hex": data.hex()}
     remarks: dict[str, JsonValue] = {"fault": fault} if fault else {}
@@ -93,7 +97,7 @@ def decode(raw: JsonValue, rules: Rules) -> list[Reading]:
     message that is JSON already.
     """
     if isinstance(raw, Mapping) and "peer" in raw and raw.keys() <= _OURS:
-        readings = _PARSERS[rules.parse_as](_text(raw), str(raw["peer"]), rules)
+        readings = _PARSERS[rules.parse_as](_text(raw, rules.encoding), str(raw["peer"]), rules)
         without = raw.get("without")
         return _without(readings, {str(key) for key in without}) if isinstance(without, list) else readings
     if isinstance(raw, str):
@@ -116,15 +120,24 @@ def _without(readings: Iterable[Reading], keys: Collection[str]) -> list[Reading
     return left
 
 
-def _text(raw: Mapping[str, JsonValue]) -> str:
+def replaced(data: bytes, encoding: str) -> int:
+    """How many characters of the text are U+FFFD because its bytes are not in this encoding."""
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return data.decode(encoding, errors="replace").count("\N{REPLACEMENT CHARACTER}")
+    return 0
+
+
+def _text(raw: Mapping[str, JsonValue], encoding: str) -> str:
     if "fault" in raw:
         raise DecodeError(str(raw["fault"]))
     if isinstance(raw.get("text"), str):
         return str(raw["text"])
     try:
-        return bytes.fromhex(raw["hex"]).decode()
+        return bytes.fromhex(raw["hex"]).decode(encoding, errors="replace")
     except (KeyError, TypeError, ValueError):
-        raise DecodeError("not UTF-8") from None
+        raise DecodeError("there is neither text nor hexadecimal digits in it") from None
 
 
 def _reference_text(raw: str) -> str:
@@ -176,6 +189,10 @@ def _numbers(text: str, peer: str, rules: Rules) -> list[Reading]:
     return [_reading({str(index): value for index, value in enumerate(values, 1)}, peer, rules)]
 
 
+def _pairs(text: str, peer: str, rules: Rules) -> list[Reading]:
+    return [_reading({**parse_pairs(_one_line(text), separator=rules.separator)}, peer, rules)]
+
+
 def _values(text: str, peer: str, rules: Rules) -> list[Reading]:
     line = parse_value_line(
         _one_line(text),
@@ -223,4 +240,5 @@ _PARSERS: dict[ParseAs, Callable[[str, str, Rules], list[Reading]]] = {
     "YAML": _yaml,
     "VALUES": _values,
     "NUMBERS": _numbers,
+    "PAIRS": _pairs,
 }

@@ -124,4 +124,5 @@ def rules_of(settings: Settings) -> codec.Rules:
         numbers_in_text=settings.socket_numbers_in_text,
         prefix_peer=settings.socket_prefix_peer,
         device="" if settings.mode == "client" else codec.SENDER,
+        encoding=settings.socket_encoding,
     )

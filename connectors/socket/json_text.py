@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from connectors.socket.trees import checked, finite, too_deep, twice
@@ -11,14 +12,20 @@ from wattbus.jsontext import JsonValue
 
 
 def parse_json(text: str) -> list[JsonValue]:
-    """The one tree in a JSON text. Raises DecodeError."""
+    """The one tree in a JSON text; the comma to the next one may be in it. Raises DecodeError."""
+    text = text.strip("\0")
+    if comma := _COMMA_TO_THE_NEXT.search(text):
+        text = text[: comma.start()]
     try:
-        tree = _JSON.decode(text.strip("\0"))
+        tree = _JSON.decode(text.removeprefix(",") if text.startswith((",{", ",[")) else text)
     except RecursionError:
         raise too_deep() from None
     except ValueError as error:
         raise DecodeError(f"no JSON: {error}") from None
     return [checked(tree)]
+
+
+_COMMA_TO_THE_NEXT = re.compile(r"(?<=[}\]])[ \t]*,\s*\Z")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

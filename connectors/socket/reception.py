@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from connectors.socket import codec
 from connectors.socket.admission import Complaints, Rate
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MESSAGES = metrics.counter("socket_messages", "Whole messages received.")
 DROPPED = metrics.counter("socket_dropped_bytes", "Bytes received that belong to no message.")
+
+REPLACED = metrics.counter("socket_replaced_characters", "Characters that are not in SOCKET_ENCODING, now U+FFFD.")
 
 CHUNK_BYTES = 4096  # what is read at a time, so that nobody's flood holds up the others for long
 SLICE_S = 0.05
@@ -62,13 +64,14 @@ class Reception:
                 return
             piece = admitted
         if piece.fault:
-            link.emit(codec.raw_message(peer, piece.data, piece.fault))
+            link.emit(self._raw_message(peer, piece.data, piece.fault))
             return
         MESSAGES.labels(self.service).inc()
+        self._note_replaced(peer, piece.data)
         self._note_sender(peer)
-        readings = self._readings(codec.raw_message(peer, piece.data))
+        readings = self._readings(self._raw_message(peer, piece.data))
         left_out = self._discovery.beyond(readings)
-        raw = codec.raw_message(peer, piece.data, without=left_out)
+        raw = self._raw_message(peer, piece.data, without=left_out)
         if left_out:
             most = self._discovery.most
             text = f"brings datapoints beyond the first {most} (SOCKET_MAX_DATAPOINTS); {left_out[0]!r} is left out"
@@ -78,6 +81,16 @@ class Reception:
             if reading.device:
                 self._watch.heard(reading.device, link)
         link.emit(raw)
+
+    def _raw_message(self, peer: str, data: bytes, fault: str = "", without: Sequence[str] = ()) -> JsonValue:
+        return codec.raw_message(peer, data, fault, without, self._rules.encoding)
+
+    def _note_replaced(self, peer: str, data: bytes) -> None:
+        count = 0 if data.isascii() else codec.replaced(data, self._rules.encoding)
+        if count:
+            REPLACED.labels(self.service).inc(count)
+            text = f"sends characters that are not in SOCKET_ENCODING={self._rules.encoding}; they are replaced"
+            self.complaints.note("encoding", peer, text)
 
     def _readings(self, raw: JsonValue) -> list[Reading]:
         """What the runtime will make of it; nothing, if it makes no sense: the runtime will say so."""

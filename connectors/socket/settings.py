@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import re
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from connectors.socket.codec import ParseAs
 from connectors.socket.framing import FramingName
@@ -24,8 +25,15 @@ FRAMINGS: dict[ParseAs, frozenset[FramingName]] = {
     "YAML": LINES | {"json", "yaml"},
     "VALUES": LINES,
     "NUMBERS": LINES,
+    "PAIRS": LINES,
 }
-AUTO: dict[ParseAs, FramingName] = {"JSON": "json", "YAML": "yaml", "VALUES": "line", "NUMBERS": "line"}
+AUTO: dict[ParseAs, FramingName] = {
+    "JSON": "json",
+    "YAML": "yaml",
+    "VALUES": "line",
+    "NUMBERS": "line",
+    "PAIRS": "line",
+}
 
 
 def _networks(text: Any) -> Any:
@@ -43,6 +51,19 @@ def _network(name: str) -> list[Network]:
         return [ipaddress.ip_network(name, strict=False)]
     except ValueError:
         raise ValueError(f"{name!r} is no network (192.168.0.0/24) and no address") from None
+
+
+def _an_encoding(name: str) -> str:
+    """One in which ASCII is what it is: lines and brackets are found in the bytes."""
+    try:
+        found = codecs.lookup(name.strip())
+        if "".join(map(chr, range(128))).encode(found.name) == bytes(range(128)):
+            return found.name
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"{name!r} is no encoding that extends ASCII; expected one such as utf-8, windows-1252, iso-8859-1"
+    )
 
 
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
@@ -94,7 +115,13 @@ class Settings(ConnectorSettings):
     parse_as: ParseAs | None = Field(
         None,
         description="What a message is: `JSON`, `YAML`, `VALUES` (lines of a node and its values, `14 15 26`), "
-        "`NUMBERS` (lines of values alone). Empty: `JSON` for a client, else `VALUES`.",
+        "`NUMBERS` (lines of values alone), `PAIRS` (lines of names and values, `power=100 temp=21.5`). "
+        "Empty: `JSON` for a client, else `VALUES`.",
+    )
+    socket_encoding: Annotated[str, AfterValidator(_an_encoding)] = Field(
+        "utf-8",
+        description="Encoding of text, such as `windows-1252`. Bytes that are not in it are replaced by U+FFFD and "
+        "counted.",
     )
     recv_bufsize: int = Field(4096, ge=16, le=2**24, description="Longest message (bytes).")
     socket_framing: Literal[FramingName, "auto"] = Field(
@@ -226,8 +253,8 @@ class Settings(ConnectorSettings):
         return ""
 
     def _wrong_values(self) -> str:
-        if self.listen_apikey and (self.mode == "client" or self.format not in ("VALUES", "NUMBERS")):
-            return "LISTEN_APIKEY: only for devices that send lines (PARSE_AS=VALUES or NUMBERS)"
+        if self.listen_apikey and (self.mode == "client" or self.format not in ("VALUES", "NUMBERS", "PAIRS")):
+            return "LISTEN_APIKEY: only for devices that send lines (PARSE_AS=VALUES, NUMBERS or PAIRS)"
         if self.socket_nodes_only and not self.socket_nodes:
             return "SOCKET_NODES_ONLY: without SOCKET_NODES nobody would be heard"
         return ""

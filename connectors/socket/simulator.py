@@ -37,6 +37,10 @@ def message(settings: Settings, number: int) -> str:
         node = next(iter(settings.socket_nodes), 14) - settings.values_node_offset
         fields = [key, time_s, str(node), "0" if settings.values_targeted else "", str(number), str(temperature)]
         return (settings.values_separator or " ").join(field for field in fields if field)
+    if settings.format == "PAIRS":
+        key = settings.listen_apikey.get_secret_value() if settings.listen_apikey else ""
+        pairs = [key, f"counter={number}", f"temp={temperature}"]
+        return (settings.values_separator or " ").join(pair for pair in pairs if pair)
     values = {"device_1": {"temp": temperature, "counter": number}}
     return json.dumps(values) if settings.format == "JSON" else yaml.safe_dump(values)
 

@@ -80,7 +80,8 @@ def number(field: str) -> Scalar:
 
 def _id(field: str, what: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", field):
-        raise DecodeError(f"{field!r:.40} is no {what} (a whole number)")
+        hint = "; for names and values: PARSE_AS=PAIRS" if re.search(r"\w[=:]", field) else ""
+        raise DecodeError(f"{field!r:.40} is no {what} (a whole number){hint}")
     return int(field)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.conftest import eventually, now_ms
 from tests.e2e.house import SETPOINT, TEMPERATURE, House
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 
 
 class Client:

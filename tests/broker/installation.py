@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 
 from broker.set_up import Report, set_up
 from broker.settings import Settings
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 from wattbus.settings import load
 from wattbus.testing.waiting import PATIENCE_S
 

@@ -213,7 +213,7 @@ def test_a_new_certificate_is_shown_without_a_restart(installation: Installation
 
 
 def test_websockets(tmp_path: Path) -> None:
-    from wattbus.mqtt.embedded_broker import free_port
+    from tests.support.ports import free_port
 
     installation = Installation(tmp_path, BROKER_WEBSOCKETS_PORT=str(free_port()), BROKER_TLS_PORT="0")
     installation.set_up()

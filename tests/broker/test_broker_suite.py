@@ -18,7 +18,7 @@ from broker.rules import rules_for
 from broker.users import read_register
 from tests.broker.installation import Installation
 from tests.e2e.house import COUNTER, MODBUS_CONFIG, SETPOINT, TEMPERATURE, Process
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 from wattbus.testing.waiting import PATIENCE_S
 
 SOON_S = PATIENCE_S

@@ -8,8 +8,8 @@ import pytest
 from pydantic import Field, SecretStr
 
 from tests.cli.conftest import Doorbell, completed, connector_variables, env_text, simulated_device
+from tests.support.ports import free_port
 from wattbus.cli.redaction import redacted_lines
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.settings import Settings
 
 

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import completed, publish
+from tests.support.ports import free_port
 from wattbus.cli.datapoint_table import DatapointTable, as_text
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 NOW_MS = 1_700_000_000_000
 

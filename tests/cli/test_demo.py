@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 
 from tests.cli.conftest import SOON, completed, publish, watching, wattbus
+from tests.support.ports import free_port
 from wattbus.cli.demo import API_FILE, CONNECTOR, RESULT_TOPIC, SETPOINT_TOPIC
-from wattbus.mqtt.embedded_broker import free_port
 
 TEMPERATURE = f"{CONNECTOR}/messages/read_input_registers__1__1/value"
 SETPOINT = f"{CONNECTOR}/messages/read_holding_registers__1__1/value"

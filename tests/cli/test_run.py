@@ -20,8 +20,9 @@ from tests.cli.conftest import (
     watching,
     wattbus,
 )
+from tests.support.ports import free_port
 from wattbus.cli import main
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 
 async def test_wrong_settings_end_it_before_anything_is_contacted(tmp_path: Path, doorbell: Doorbell) -> None:

@@ -24,8 +24,9 @@ from tests.cli.conftest import (
     watching,
     wattbus,
 )
+from tests.support.ports import free_port
 from wattbus.cli.broker import embedded_broker
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
 
 VALUE_TOPIC = "meter/messages/read_input_registers__1__1/value"
 

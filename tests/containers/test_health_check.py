@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 from wattbus.service import health
 from wattbus.service.health import HealthServer
 from wattbus.testing.waiting import PATIENCE_S

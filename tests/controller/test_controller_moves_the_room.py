@@ -13,7 +13,8 @@ import pytest
 from tests.controller.conftest import now_ms
 from tests.controller.desk import plan, wish
 from tests.e2e.house import MODBUS_CONFIG, SETPOINT, TEMPERATURE, Process
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from tests.support.ports import free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.testing.mqtt import PlainClient, plain_client
 
 SENSOR = f"room/messages/{TEMPERATURE}/value"

@@ -20,7 +20,8 @@ from typing import Any
 
 import aiomqtt
 
-from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto, free_port
+from tests.support.ports import free_port
+from wattbus.mqtt.embedded_broker import LOSSLESS, Mosquitto
 from wattbus.testing.waiting import PATIENCE_S, patience
 
 SOON = PATIENCE_S

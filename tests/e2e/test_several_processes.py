@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from tests.e2e.house import COUNTER, SOON, House, Listener, Process, listening, until
+from tests.support.ports import free_port
 from tests.support.postgres import postgres_server, postgres_url  # noqa: F401
-from wattbus.mqtt.embedded_broker import free_port
 
 IMPATIENT = (
     "from wattbus.service import name_lock; name_lock.LOOK_AGAIN_S = 1.0"  # once a minute is too rare for a test

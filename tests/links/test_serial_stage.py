@@ -7,7 +7,7 @@ from pathlib import Path
 
 from links.serial_port import SerialPort
 from links.serial_stage import MOST_UNSENT_BYTES, Stage, stage
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 from wattbus.testing.link import WITHIN_S
 
 

@@ -37,7 +37,7 @@ class FairLoop(asyncio.SelectorEventLoop):
         return self._idle.now()
 
 
-class _Idle(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # the class that is best on this system
+class _Idle(selectors.DefaultSelector):  # the class that is best on this system
     """Waits, and counts how long it did."""
 
     def __init__(self) -> None:

@@ -28,8 +28,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.run_notes import FOLDER
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.testing.waiting import PATIENCE_S
 
 USER = "wattbus"

@@ -35,7 +35,7 @@ class Notes:
         self._running.write_text(item.nodeid, encoding="utf-8")
         result = yield
         self._running.unlink(missing_ok=True)  # not when it is interrupted: then it was running at the end
-        return result  # type: ignore[return-value]
+        return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

@@ -23,6 +23,8 @@ FIRST = (
     "tests/e2e/",
     *TOGETHER[1:],
     "tests/runner/",
+    "tests/wattbus/runtime/test_outbox_publisher.py",
+    "tests/wattbus/runtime/test_connector_runtime.py",
     "tests/cli/",
     "tests/broker/test_broker_suite.py",
     "tests/broker/test_broker_bridge.py",
@@ -63,7 +65,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SlowFirst
     if config.getoption("dist") != "loadfile":
         return None
     config.option.loadscopereorder = False
-    return SlowFirst(config, log)  # type: ignore[arg-type]
+    return SlowFirst(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,9 +12,9 @@ from statistics import median
 import pytest
 
 from tests.cli.conftest import connector_variables, env_text
+from tests.support.ports import free_port
 from tests.systemd.service_manager import SOON, listening, started
 from wattbus.cli.systemd import Reports
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.service import health
 from wattbus.service.systemd_notify import Notifier
 

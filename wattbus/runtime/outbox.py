@@ -34,6 +34,8 @@ WRITE_S = 1.0
 LONGEST_JOB_S = 5.0  # that a stop waits for
 DISK_RETRY_S = 10.0  # a disk that is full or broken is not tried again at every reading
 SMALLEST_SEGMENTS = 16  # at the bound, a file is at most this part of it
+MANY_BYTES = 4096
+DROP_AT_ONCE = 64  # and that part of it goes at once, where that is many entries
 
 OnDisk = Callable[[Callable[[], None]], "Future[None]"]
 Done = Callable[[BaseException | None], None]
@@ -78,6 +80,7 @@ class Outbox:
         self._dropped: dict[str, RangeSet] = {}
         self._segments: list[OutboxSegment] = []
         self._segment_bytes = 0
+        self._room_bytes: float = max_bytes  # at least so much may come before anything has to go
         self._segment_index = 0
         self._cached: tuple[Path, dict[int, bytes]] | None = None
         self._lock: IO[bytes] | None = None
@@ -135,6 +138,7 @@ class Outbox:
         self.last_sequence = sequence
         self._memory[sequence] = (self._clock.monotonic(), payload)
         self._memory_bytes += len(payload)
+        self._room_bytes -= len(payload)
         self._pending[self.session].add(sequence)
         if self._memory_bytes > self._memory_limit and self._disk_is_worth_a_try:
             self._spill()
@@ -246,6 +250,7 @@ class Outbox:
             segment = OutboxSegment(path, session, numbers, size, payload_bytes, len(entries), finished=True)
             self._segments.append(segment)
             self._segment_bytes += payload_bytes
+            self._room_bytes -= payload_bytes
         else:
             log.error("the outbox leaves %s alone: its readings lie in another file, too", path)
 
@@ -465,23 +470,37 @@ class Outbox:
     # -- the bound --------------------------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """At the bound the oldest entries go first."""
-        while self.size > self._max_bytes:
-            waiting = [(segment, self._waiting_in(segment)) for segment in self._segments]
-            live = sum(_count(parts) * segment.mean_payload() for segment, parts in waiting) + self._memory_bytes
-            if live <= self._max_bytes:
-                break  # the rest is what lies beside it in the same files: at most one file's worth
-            segment, parts = next(((found, parts) for found, parts in waiting if parts), (None, []))
-            if segment is None:
-                first = next(iter(self._memory))
-                self._overflow(self.session, [(first, first)])
-            else:
-                number = max(1, math.ceil((live - self._max_bytes) / segment.mean_payload()))
-                self._overflow(segment.session, _first(parts, number))
+        """At the bound the oldest entries go first, some at once: looking at all files costs time."""
+        if self._room_bytes < 0:
+            live = self._live_bytes()
+            if live > self._max_bytes:
+                at_once = self._max_bytes // DROP_AT_ONCE
+                self._let_oldest_go(live - self._max_bytes + (at_once if at_once > MANY_BYTES else 0))
+                live = self._live_bytes()
+            self._room_bytes = self._max_bytes - live
         limit = self._memory_limit if self._directory is None or self.fault else self._max_bytes
         while self._memory_bytes > limit:
             # What lies in files is older, but letting it go would not make room in memory.
             first = next(iter(self._memory))
+            self._overflow(self.session, [(first, first)])
+
+    def _live_bytes(self) -> float:
+        """What waits, without what lies beside it in the same files."""
+        in_files = sum(_count(self._waiting_in(segment)) * segment.mean_payload() for segment in self._segments)
+        return in_files + self._memory_bytes
+
+    def _let_oldest_go(self, excess: float) -> None:
+        for segment in list(self._segments):
+            parts = self._waiting_in(segment)
+            if excess <= 0:
+                return
+            if parts:
+                number = min(_count(parts), math.ceil(excess / segment.mean_payload()))
+                excess -= number * segment.mean_payload()
+                self._overflow(segment.session, _first(parts, number))
+        while excess > 0 and self._memory:
+            first, (_, payload) = next(iter(self._memory.items()))
+            excess -= len(payload)
             self._overflow(self.session, [(first, first)])
 
     def _overflow(self, session: str, ranges: list[Range]) -> None:

@@ -40,7 +40,7 @@ _NEW: dict[FramingName, Callable[[FramingRules], Framing]] = {
     "length": lambda rules: LengthFraming(
         rules.limit, size=rules.length_size, order=rules.length_order, pause_s=rules.pause_s, midway=rules.midway
     ),
-    "json": lambda rules: JsonFraming(rules.limit, midway=rules.midway),
+    "json": lambda rules: JsonFraming(rules.limit, pause_s=rules.pause_s, midway=rules.midway),
     "yaml": lambda rules: YamlFraming(rules.limit, pause_s=rules.pause_s, midway=rules.midway),
     "pause": lambda rules: PauseFraming(rules.limit, pause_s=rules.pause_s, midway=rules.midway),
 }

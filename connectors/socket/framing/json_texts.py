@@ -1,7 +1,10 @@
-"""JSON objects and arrays one after another, with anything or nothing between them, split anywhere.
+"""JSON objects and arrays one after another, with white space, commas or nothing between them, split anywhere.
 
 The text is checked against the grammar of RFC 8259 as it comes (and takes Python's NaN and Infinity), so damage is
 noticed at the first byte that cannot be: a torn message swallows nothing of the ones behind it.
+
+Some devices write one array that never ends, an element per line. When such a sender pauses behind a line, its elements
+are the messages from then on.
 """
 
 from __future__ import annotations
@@ -18,6 +21,11 @@ LONGEST_BLANK = 1000
 BOM = b"\xef\xbb\xbf"
 # Between messages: white space, the record separator of RFC 7464, the zero byte of C strings, a byte order mark.
 BETWEEN = re.compile(rb"(?:[ \t\r\n\x1e\x00]|\xef\xbb\xbf)*")
+# A comma, too, at a line's end or beginning, and the next message directly behind it: in one line, or indented, it
+# would look like what a hole has left of an array.
+COMMA_BETWEEN = re.compile(rb"[ \t]*(?:,[ \t]*[\r\n]*\n|\r?\n,[ \t]*)(?=[{\[])")
+PERHAPS_COMMA = re.compile(rb"[ \t]*(?:,[ \t]*[\r\n]*|\r?\n?,?[ \t]*)")
+COMMA_IN_ARRAY = re.compile(rb"[ \t\r\n]*,")
 BLANK = re.compile(rb"[ \t\r\n]*")
 STRING_REST = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*')
 ESCAPE_BEGUN = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?")
@@ -26,6 +34,9 @@ NUMBER_OR_NAME = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]
 # Where a message may begin again after damage. Inside valid JSON, outside its strings, no bracket opens directly
 # behind one that closes; and one that opens a line follows `:`, `,`, `[` or `{`.
 BEGINS_AGAIN = re.compile(rb"(?:[}\]][ \t\r\n\x1e\x00]*|[^:,\[{ \t\r\n\x1e\x00][ \t\r\n\x1e\x00]*[\r\n\x00])(?=[{\[])")
+# The same where commas stand between messages: at the very beginning of a line, where no inner object is indented.
+BEGINS_AGAIN_BEHIND_COMMA = re.compile(rb",[ \t]*\r?\n(?=[{\[])")
+LINE_BY_LINE = re.compile(rb"\[[ \t]*\r?\n[{\[]")  # an array that writes each element at the beginning of a line
 GLUE = b" \t\r\n\x1e\x00"
 
 # What may come next.
@@ -45,10 +56,12 @@ class JsonFraming:
     bracket, or at the beginning of a line. So a torn message never gives its inner object for a message.
     """
 
-    pause_s = None
-
-    def __init__(self, limit: int, *, midway: bool = False) -> None:
+    def __init__(self, limit: int, *, pause_s: float = 0.0, midway: bool = False) -> None:
         self._limit = limit
+        self._pause_s = pause_s
+        self._is_first = True  # no message came before
+        self._has_commas = False  # between messages
+        self._in_endless_array = False
         self._waste = Waste(limit, expected=midway)
         self._buffer = bytearray()
         self._lost = MIDWAY if midway else ""
@@ -58,6 +71,10 @@ class JsonFraming:
     def dropped(self) -> int:
         return self._waste.dropped
 
+    @property
+    def pause_s(self) -> float | None:
+        return self._pause_s if self._pause_s and self._may_be_endless() else None
+
     def feed(self, data: bytes) -> list[Piece]:
         self._buffer += data
         pieces: list[Piece] = []
@@ -66,14 +83,30 @@ class JsonFraming:
         return pieces + self._waste.full()
 
     def pause(self) -> list[Piece]:
-        return []
+        if not self._may_be_endless():
+            return []
+        self._take_elements()
+        return self.feed(b"")
 
     def end(self, *, whole: bool = False, closed: bool = False) -> list[Piece]:
-        self._waste.add(self._buffer, self._lost or CUT)
+        if self._lost or self._open or not PERHAPS_COMMA.fullmatch(self._buffer):
+            self._waste.add(self._buffer, self._lost or CUT)
         self._buffer.clear()
         return self._waste.take()
 
+    def _may_be_endless(self) -> bool:
+        """Whether this is the connection's first array, all of whose elements so far are whole, behind a line end."""
+        is_between = self._open == [ord("[")] and self._elements > 0 and not self._in_string
+        return is_between and self._is_first and b"\n" in self._buffer[len(self._buffer.rstrip(b" \t\r\n")) :]
+
+    def _take_elements(self) -> None:
+        """From now on the elements of the array are the messages."""
+        self._in_endless_array = self._has_commas = True
+        del self._buffer[:1]
+        self._start_over()
+
     def _start_over(self) -> None:
+        self._elements = 0  # objects and arrays that are whole, in the outermost array
         self._position = 0  # up to here the message in the buffer is checked
         self._open: list[int] = []  # brackets
         self._expected = VALUE
@@ -86,6 +119,9 @@ class JsonFraming:
         try:
             complete = self._check()
         except _Damaged as damage:
+            if str(damage) == TOO_LONG.format(self._limit) and self._elements and LINE_BY_LINE.match(self._buffer):
+                self._take_elements()
+                return []
             self._lost = str(damage)
             return []
         if not complete:
@@ -93,13 +129,25 @@ class JsonFraming:
         message = bytes(self._buffer[: self._position])
         del self._buffer[: self._position]
         self._start_over()
+        self._is_first = False
         return [Piece(message)]
 
     def _begins(self) -> bool:
         """Whether a message begins in the buffer, without what may be between two messages."""
-        between = BETWEEN.match(self._buffer)
-        assert between is not None
-        del self._buffer[: between.end()]
+        if self._in_endless_array:
+            if comma := COMMA_IN_ARRAY.match(self._buffer):
+                del self._buffer[: comma.end()]
+        elif not self._is_first:
+            if comma := COMMA_BETWEEN.match(self._buffer):
+                self._has_commas = True
+                del self._buffer[: comma.end()]
+            elif PERHAPS_COMMA.fullmatch(self._buffer):
+                return False  # what comes next decides
+        self._skip_blank()
+        if self._in_endless_array and self._buffer[:1] == b"]":
+            self._in_endless_array = False
+            del self._buffer[:1]
+            return self._begins()
         if not self._buffer or (len(self._buffer) < len(BOM) and BOM.startswith(self._buffer)):
             return False
         if self._buffer[0] not in OPENING:
@@ -107,10 +155,17 @@ class JsonFraming:
             return False
         return True
 
+    def _skip_blank(self) -> None:
+        between = BETWEEN.match(self._buffer)
+        assert between is not None
+        del self._buffer[: between.end()]
+
     # -- after damage -----------------------------------------------------------------------------------------------
 
     def _find_beginning(self) -> list[Piece] | None:
         match = BEGINS_AGAIN.search(self._buffer)
+        if self._has_commas and (behind := BEGINS_AGAIN_BEHIND_COMMA.search(self._buffer)):
+            match = behind if match is None or behind.start() < match.start() else match
         if match is None:
             # The last byte that is not white space, and what follows it, decide about a bracket that comes next.
             self._drop(max(0, len(self._buffer.rstrip(GLUE)) - 1))
@@ -192,6 +247,7 @@ class JsonFraming:
             raise _Damaged(f"not JSON from byte {self._position} on")
         self._open.pop()
         self._expected = COMMA_OR_END
+        self._elements += len(self._open) == 1
         self._position += 1
         return not self._open
 
@@ -203,6 +259,8 @@ class JsonFraming:
     def _number_or_name(self) -> None:
         self._want(VALUE, VALUE_OR_END)
         word = WORD.match(self._buffer, self._position)
+        if word is not None and word.end() > self._limit:  # also where it came in one packet, with what ends it
+            raise _Damaged(TOO_LONG.format(self._limit))
         if word is None or len(word[0]) > LONGEST_NUMBER:
             raise _Damaged(f"not JSON from byte {self._position} on")
         if word.end() == len(self._buffer):

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 
 from tests.e2e.house import House, Process
+from tests.support.ports import free_port
 from wattbus.cli.demo import REGISTERS
-from wattbus.mqtt.embedded_broker import free_port
 
 TIME_FACTOR = 900  # the room follows a new setpoint within seconds
 TEMPERATURE, POWER = "read_input_registers__1__1", "read_input_registers__1__12"

@@ -17,7 +17,8 @@ from playwright.async_api import Browser, expect
 
 from tests.api.page.browsing import Person, person
 from tests.e2e.house import Process
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from tests.support.ports import free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.testing.mqtt import PlainClient, plain_client
 from wattbus.testing.waiting import PATIENCE_S
 

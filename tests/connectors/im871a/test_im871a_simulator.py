@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from connectors.im871a.simulator import simulate
 from connectors.im871a.telegram import decode
 from tests.connectors.im871a.conftest import METERS, connector_for, settings_for
 from tests.connectors.im871a.telegram_data import reference
+from tests.support.ports import free_port
 from wattbus.errors import ConfigError
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.testing.link import entered
 from wattbus.testing.waiting import PATIENCE_S
 
@@ -93,9 +92,10 @@ def test_a_file_of_what_a_real_stick_said(tmp_path: Path) -> None:
 
 async def test_it_waits_as_the_file_says() -> None:
     playing = file_telegrams([Played(0.0, b"1"), Played(0.1, b"2")])
-    start, moments = time.monotonic(), []
+    clock = asyncio.get_running_loop().time
+    start, moments = clock(), []
     async for telegram in playing:
-        moments.append((telegram, time.monotonic() - start))
+        moments.append((telegram, clock() - start))
         if len(moments) == 4:
             break
     assert [telegram for telegram, _ in moments] == [b"1", b"2", b"1", b"2"]

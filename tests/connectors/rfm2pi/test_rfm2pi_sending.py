@@ -12,8 +12,8 @@ import pytest
 from connectors.rfm2pi.board import Pace
 from links.serial_pty import PseudoTerminal
 from tests.connectors.rfm2pi.conftest import connector_for, running, until
+from tests.support.ports import free_port
 from wattbus.errors import CommandRejected, LinkDown
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.testing.clock import VirtualClock
 from wattbus.testing.link import WITHIN_S, entered
 

@@ -13,7 +13,7 @@ import serial
 
 from connectors.rfm2pi.simulator import SimulatedBoard, simulate, simulated_nodes
 from tests.connectors.rfm2pi.conftest import connector_for, settings_for
-from wattbus.mqtt.embedded_broker import free_port
+from tests.support.ports import free_port
 from wattbus.testing.link import WITHIN_S, entered
 
 

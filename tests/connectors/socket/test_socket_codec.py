@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.socket.codec import Rules, decode, raw_message, raw_messages
+from connectors.socket.codec import Rules, decode, raw_message, raw_messages, replaced
 from connectors.socket.framing import LineFraming
 from connectors.socket.nodes import Node, Nodes
 from wattbus.connector import Reading
@@ -23,12 +23,15 @@ from wattbus.flattening import flatten
 from wattbus.jsontext import JsonValue, dumps, loads
 
 JSON, YAML = Rules(parse_as="JSON"), Rules(parse_as="YAML")
-VALUES, NUMBERS = Rules(parse_as="VALUES"), Rules(parse_as="NUMBERS")
+VALUES, NUMBERS, PAIRS = Rules(parse_as="VALUES"), Rules(parse_as="NUMBERS"), Rules(parse_as="PAIRS")
+
+
+WINDOWS = Rules(parse_as="JSON", encoding="cp1252")
 
 
 def readings(text: str | bytes, rules: Rules) -> list[Reading]:
     data = text.encode() if isinstance(text, str) else text
-    raw = raw_message("192.168.0.7", data)
+    raw = raw_message("192.168.0.7", data, encoding=rules.encoding)
     return decode(loads(dumps(raw)), rules)  # as it comes back from a database
 
 
@@ -79,8 +82,9 @@ def test_lines_of_values(line: str, expected: dict[str, Any]) -> None:
         ("14 " + "1" * 401, "is no number"),
         ("14" + " 1" * 10_000, "more than 10000 values"),
         ("14 15\n14 16", "several lines in one message"),
-        (b"14 1\xff5", "not UTF-8"),
+        (b"14 1\xff5", "'1\ufffd5' is no number"),
         (b"14 1\x005", "is no number"),
+        ("power=100 temp=21.5", "for names and values: PARSE_AS=PAIRS"),
     ],
 )
 def test_a_line_with_one_field_that_is_wrong_gives_nothing(line: str | bytes, fault: str) -> None:
@@ -196,7 +200,6 @@ def test_json(text: str, expected: dict[str, Any]) -> None:
         ("[" * 100_000, "nested deeper than 32 levels"),
         ("[" + "1," * 10_000 + "1]", "more than 10000 values"),
         ("1" * 5000, "no JSON: Exceeds the limit"),
-        (b'{"a": "\xb0C"}', "not UTF-8"),
         ("", "no JSON"),
     ],
 )
@@ -295,7 +298,6 @@ DEEP_ALIASES = "a: &a [1]\n" + "".join(f"k{n}: &k{n} [*{'a' if n == 0 else f'k{n
         ("a: 1\nb: 2c: 3\n", "no YAML: mapping values are not allowed"),
         ("a: @5\n", "no YAML: found character that cannot start any token"),
         ("a: " + "1" * 5000, "no YAML: Exceeds the limit"),
-        (b"a: \xff\n", "not UTF-8"),
         (b"a: \x01\n", "no YAML"),
     ],
 )  # fmt: skip
@@ -373,3 +375,93 @@ def test_recorded_text() -> None:
 def test_no_value_is_ever_a_number_that_is_none() -> None:
     for text in ('{"a": NaN}', '{"a": 1e999}'):
         assert all(value is None or math.isfinite(value) for value in values(text, JSON).values())
+
+
+# -- lines of names and values -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("power=100 temp=21.5", {"power": 100, "temp": 21.5}),
+        ("ct1:100,ct2:5", {"ct1": 100, "ct2": 5}),
+        ("ct1: 100, ct2 : -5e-1\r\n", {"ct1": 100, "ct2": -0.5}),
+        ("power=100;temp=21.5;", {"power": 100, "temp": 21.5}),
+        ("power1=100&temp=21.5", {"power1": 100, "temp": 21.5}),
+        ("{power1:100,power2:200}", {"power1": 100, "power2": 200}),  # emoncms' own short form
+        ('state=on open=true n="a, b" "p 1"=5', {"state": "on", "open": True, "n": "a, b", "p 1": 5}),
+        ("t=nan u=null v= w=1", {"t": None, "u": None, "v": None, "w": 1}),
+        ("at=12:30 url=http://a/b?c", {"at": "12:30", "url": "http://a/b?c"}),
+        ("temp=21.5C", {"temp": "21.5C"}),
+    ],
+)  # fmt: skip
+def test_names_and_values(line: str, expected: dict[str, Any]) -> None:
+    assert values(line, PAIRS) == expected
+
+
+def test_names_and_values_with_a_separator_of_their_own() -> None:
+    rules = Rules(parse_as="PAIRS", separator="|")
+    assert values("outside temp = 21.5 | note: a b | t=1", rules) == {"outside temp": 21.5, "note": "a b", "t": 1}
+    assert "is no name with a value" in refused("a=1|b", rules)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("", "an empty line"),
+        ("power=100 temp", "'temp' is no name with a value"),
+        ("power=100 =5", "'=5' is no name with a value"),
+        ("t=21,5", "'5' is no name with a value"),
+        ("a=1 a=2", "the key 'a' is there twice"),
+        ("a=1\nb=2", "several lines in one message"),
+        ('a="1', "is no name with a value"),
+        ("x" * 501 + "=1", "is no name"),
+        (" ".join(f"a{number}=1" for number in range(10_001)), "more than 10000 values"),
+    ],
+)
+def test_names_and_values_that_are_refused(line: str, reason: str) -> None:
+    assert reason in refused(line, PAIRS)
+
+
+@given(st.text("ab=:,;& \"'1.{}", max_size=60))
+def test_no_pair_is_invented(line: str) -> None:
+    with contextlib.suppress(DecodeError):
+        assert all(name in line for name in values(line, PAIRS))
+
+
+@pytest.mark.parametrize("text", ['{"t":1},', '{"t":1} ,\r\n', ',{"t":1}', '{"t":1},\0'])
+def test_json_with_the_comma_to_the_next_one(text: str) -> None:
+    """Lines and datagrams of an array that never ends."""
+    assert values(text, JSON) == {"t": 1}
+
+
+@pytest.mark.parametrize("text", ['{"t":1},,', "21,", '{"t":1},{"t":2}', ","])
+def test_json_with_other_commas_is_refused(text: str) -> None:
+    assert "no JSON" in refused(text, JSON)
+
+
+# -- encodings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "rules", "expected"),
+    [
+        (b'{"room": "K\xfcche", "t": 21.5}', JSON, {"room": "K\ufffdche", "t": 21.5}),
+        (b'{"a": "\xb0C"}', JSON, {"a": "\ufffdC"}),
+        (b"a: \xff\nb: 1\n", YAML, {"a": "\ufffd", "b": 1}),
+        (b"room=K\xfcche t=21.5", PAIRS, {"room": "K\ufffdche", "t": 21.5}),
+        (b'{"room": "K\xfcche", "t": 21.5}', WINDOWS, {"room": "K\xfcche", "t": 21.5}),
+        (b'{"p": "5 \x80"}', WINDOWS, {"p": "5 \u20ac"}),
+        (b'{"p": "\x81"}', WINDOWS, {"p": "\ufffd"}),
+        (b"room=K\xfcche", Rules(parse_as="PAIRS", encoding="iso8859-1"), {"room": "K\xfcche"}),
+    ],
+)  # fmt: skip
+def test_text_in_another_encoding_costs_itself_alone(data: bytes, rules: Rules, expected: dict[str, Any]) -> None:
+    assert values(data, rules) == expected
+    kept = raw_message("192.168.0.7", data, encoding=rules.encoding)
+    assert kept.get("hex", data.hex()) == data.hex(), "the raw message keeps every byte"
+
+
+def test_what_is_replaced_is_counted() -> None:
+    assert [replaced(data, "utf-8") for data in (b"abc", "ü".encode(), b"\xfc\xe4", b"K\xfcche")] == [0, 0, 2, 1]
+    assert replaced(b"\xfc\x81", "cp1252") == 1

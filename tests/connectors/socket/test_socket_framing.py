@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.socket.framing import (
@@ -69,6 +69,8 @@ NOISE = st.lists(BITS | st.binary(max_size=6), max_size=30).map(b"".join)
 
 @pytest.mark.parametrize("name", FRAMINGS)
 @given(data=NOISE, cuts=CUTS)
+@example(data=b"[" + b"x" * 250 + b"14 15 26\r\n", cuts=[201])
+@example(data=b"{}\n,[1],\n", cuts=[3, 4, 8])
 def test_no_split_changes_anything(name: str, data: bytes, cuts: list[int]) -> None:
     whole, shredded, bytewise = FRAMINGS[name](), FRAMINGS[name](), FRAMINGS[name]()
     expected = told(run(whole, data))
@@ -196,10 +198,10 @@ WRITTEN = st.builds(
     st.booleans(),
     st.sampled_from([None, 1, 4]),
 )
-BETWEEN = st.sampled_from([b"", b" ", b"\n", b"\r\n", b"\0", b"\x1e", b"\t\n "])
+BETWEEN = st.sampled_from([b"", b" ", b"\n", b"\r\n", b"\0", b"\x1e", b"\t\n ", b",\n", b" ,\r\n", b"\n,"])
 
 
-@given(texts=st.lists(WRITTEN, max_size=6), between=BETWEEN, cuts=CUTS)
+@given(texts=st.lists(WRITTEN, min_size=1, max_size=6), between=BETWEEN, cuts=CUTS)
 def test_objects_and_arrays_one_after_another(texts: list[bytes], between: bytes, cuts: list[int]) -> None:
     framing = JsonFraming(100_000)
     assert run(framing, *shreds(between.join(texts) + between, cuts)) == [Piece(text) for text in texts]
@@ -229,6 +231,79 @@ def test_a_hole_costs_the_messages_it_touches_and_gives_no_part_of_one(
     assert len(strange) <= 1 + len(noise)  # what the splice itself, or the noise, made: at most one message each
     # The first one behind the hole may be glued to what is left of the damaged one.
     assert found[len(found) - len(behind[1:]) :] == behind[1:]
+
+
+@given(
+    texts=st.lists(WRITTEN, min_size=5, max_size=9),
+    start=st.integers(0, 10_000),
+    length=st.integers(0, 300),
+)
+def test_a_hole_between_messages_with_commas(texts: list[bytes], start: int, length: int) -> None:
+    """Once a comma was between two of them; the next message begins at the beginning of a line."""
+    data = b"".join(text + b",\n" for text in texts)
+    first = len(texts[0]) + len(texts[1]) + 4
+    start = first + start % (len(data) - first)
+    end = min(len(data), start + length)
+    found = messages(run(JsonFraming(100_000), data[:start] + data[end:]))
+    ends = [sum(len(text) + 2 for text in texts[: index + 1]) for index in range(len(texts))]
+    behind = [text for text, its_end in zip(texts, ends, strict=True) if its_end - len(text) - 2 >= end]
+    assert found[:2] == texts[:2]
+    assert found[len(found) - len(behind[1:]) :] == behind[1:]
+    assert len([message for message in found if message not in texts]) <= 1
+
+
+ELEMENTS = [b'{"t":1}', b'{"t":2}', b'{"t":{"u":[3,\n{"v":4}]}}']
+
+
+@pytest.mark.parametrize(
+    ("opening", "between"), [(b"[\n", b",\n"), (b"[", b",\r\n"), (b"[\n  ", b",\n  "), (b"[", b"\n,")]
+)
+def test_an_array_that_never_ends_gives_its_elements(opening: bytes, between: bytes) -> None:
+    framing = JsonFraming(1000, pause_s=0.3)
+    behind = between if between.endswith(b"\n") else b"\n"
+    assert framing.feed(opening + ELEMENTS[0][:3]) == []
+    assert framing.pause_s is None
+    assert framing.feed(ELEMENTS[0][3:] + behind) == []
+    assert framing.pause_s == 0.3, "nothing else tells that it will not end"
+    assert framing.pause() == [Piece(ELEMENTS[0])]
+    rest = between.join(ELEMENTS[1:]) if behind == between else between[1:] + between.join(ELEMENTS[1:])
+    assert framing.feed(rest + behind) == [Piece(element) for element in ELEMENTS[1:]]
+    assert framing.feed(b'{"t":5, oh' + b',\n{"t":6}')[-1] == Piece(b'{"t":6}'), "damage costs one"
+    assert framing.feed(b']\n[{"t":7},\n{"t":8}]')[-1] == Piece(b'[{"t":7},\n{"t":8}]'), "it ended after all"
+
+
+def test_an_array_that_never_ends_nor_pauses_gives_its_elements_when_it_is_too_long() -> None:
+    text = b"[\n" + b",\n".join(b'{"t":%d}' % number for number in range(100))
+    assert messages(JsonFraming(100).feed(text + b",")) == [b'{"t":%d}' % number for number in range(100)]
+
+
+def test_an_array_in_pieces_is_one_message() -> None:
+    framing = JsonFraming(1000, pause_s=0.3)
+    assert framing.feed(b'[{"t": 1}, ') + framing.pause() + framing.feed(b'{"t": 2},') + framing.pause() == []
+    assert framing.pause_s is None, "not at the end of a line"
+    assert framing.feed(b'{"t": 3}]') == [Piece(b'[{"t": 1}, {"t": 2},{"t": 3}]')]
+    assert framing.feed(b'[{"t": 1},\n') + framing.pause() == [], "this sender's arrays end"
+    assert framing.pause_s is None
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'{"t":1},\n{"t":2},\n', [b'{"t":1}', b'{"t":2}']),
+        (b'{"t":1}\n,{"t":2}\n,', [b'{"t":1}', b'{"t":2}']),
+        (b"[1],\n[2]", [b"[1]", b"[2]"]),
+    ],
+)
+def test_commas_between_messages(data: bytes, expected: list[bytes]) -> None:
+    framing = JsonFraming(1000)
+    assert run(framing, data) == [Piece(text) for text in expected]
+    assert framing.dropped == 0
+
+
+def test_a_comma_in_a_line_may_be_what_a_hole_left_of_an_array() -> None:
+    pieces = run(JsonFraming(1000), b'[{"t":1}], [], []]\n[{"t":2}]')
+    assert messages(pieces) == [b'[{"t":1}]', b'[{"t":2}]']
+    assert faults(pieces) == ["noise between messages"]
 
 
 @pytest.mark.parametrize(

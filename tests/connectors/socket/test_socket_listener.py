@@ -104,8 +104,8 @@ async def test_noise_wrong_bytes_and_endless_lines_cost_themselves_alone() -> No
             )
             assert await run.link.until_values(1) == [{"14__1": 15, "14__2": 26}]
     assert run.link.reasons == [
-        "not UTF-8",
-        "not UTF-8",
+        "'\ufffd\\x00\ufffd' is no node (a whole number)",
+        "'15\ufffd' is no number",
         "'1x' is no number",
         "longer than 100 bytes (RECV_BUFSIZE)",
     ]
@@ -363,3 +363,23 @@ async def test_socat_is_a_device_too() -> None:
             )
             await socat.communicate(b"98 3.8 1.6 5.2 80.3\r\n")
             assert await run.link.until_values(1) == [{"98__1": 3.8, "98__2": 1.6, "98__3": 5.2, "98__4": 80.3}]
+
+
+async def test_text_in_another_encoding_is_taken_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    before = counted("socket_replaced_characters")
+    async with running(PARSE_AS="JSON") as run:
+        with connect(run.port) as client:
+            client.sendall(b'{"room": "K\xfcche", "t": 21.5}' * 2)
+            assert await run.link.until_values(2) == [{"room": "K\ufffdche", "t": 21.5}] * 2
+    assert counted("socket_replaced_characters") - before == 2
+    said = [record.getMessage() for record in caplog.records if "SOCKET_ENCODING" in record.getMessage()]
+    assert said == ["127.0.0.1: sends characters that are not in SOCKET_ENCODING=utf-8; they are replaced (said once)"]
+
+
+async def test_an_array_that_never_ends_over_tcp() -> None:
+    async with running(PARSE_AS="JSON", SOCKET_PAUSE_SECONDS="0.05") as run:
+        with connect(run.port) as client:
+            client.sendall(b'[\n{"t":1},\n{"t":2},\n')
+            assert await run.link.until_values(2) == [{"t": 1}, {"t": 2}]
+            client.sendall(b'{"t":3},\n')
+            assert await run.link.until_values(3) == [{"t": 1}, {"t": 2}, {"t": 3}]

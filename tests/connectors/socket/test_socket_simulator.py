@@ -26,8 +26,8 @@ async def ended(task: asyncio.Task[None]) -> None:
 @pytest.mark.parametrize(
     ("parse_as", "framing"),
     [
-        *itertools.product(["JSON", "YAML", "VALUES", "NUMBERS"], ["auto", "length", "pause"]),
-        *itertools.product(["JSON", "VALUES", "NUMBERS"], ["line"]),
+        *itertools.product(["JSON", "YAML", "VALUES", "NUMBERS", "PAIRS"], ["auto", "length", "pause"]),
+        *itertools.product(["JSON", "VALUES", "NUMBERS", "PAIRS"], ["line"]),
         ("YAML", "yaml"),
     ],
 )
@@ -40,7 +40,9 @@ async def test_a_client_of_the_simulated_server(parse_as: str, framing: str) -> 
     async with running(SERVER_IP="127.0.0.1", SERVER_PORT=str(await where), **variables) as client:
         values = await client.link.until_values(3)
     await ended(task)
-    keys = {"VALUES": ["14__1", "14__2"], "NUMBERS": ["1", "2"]}.get(parse_as, ["device_1__counter", "device_1__temp"])
+    keys = {"VALUES": ["14__1", "14__2"], "NUMBERS": ["1", "2"], "PAIRS": ["counter", "temp"]}.get(
+        parse_as, ["device_1__counter", "device_1__temp"]
+    )
     assert [sorted(each) for each in values[:3]] == [keys] * 3
     # On a busy machine two messages come without a pause between them: then they are refused, never mixed.
     assert client.link.reasons == [] or framing == "pause"

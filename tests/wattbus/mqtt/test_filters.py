@@ -11,10 +11,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from tests.support.ports import free_port
 from tests.wattbus.mqtt.test_client import SOON, quick, running, take
 from wattbus.errors import BrokerAway, BrokerRefuses
 from wattbus.mqtt.client import IncomingMessage, MqttClient, Outgoing
-from wattbus.mqtt.embedded_broker import Mosquitto, free_port
+from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.settings import BrokerSettings
 
 

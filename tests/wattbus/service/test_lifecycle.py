@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.ports import free_port
 from wattbus import metrics
 from wattbus.errors import ConfigError
-from wattbus.mqtt.embedded_broker import free_port
 from wattbus.service import health
 from wattbus.service.health import HealthServer
 from wattbus.service.lifecycle import in_service, run_until_signal, supervise
