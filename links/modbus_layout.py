@@ -199,7 +199,7 @@ def _to_bytes(field: Field, value: LayoutScalar) -> bytes:
 
 def _text_bytes(field: Field, value: LayoutScalar) -> bytes:
     if not isinstance(value, str):
-        raise DoesNotFit(f"{value!r} is no text")
+        raise DoesNotFit(f"{value!r} is not text")
     encoded = value.encode()
     room = field.size - 1 if field.code == "p" else field.size
     if len(encoded) > room:
@@ -220,7 +220,7 @@ def _number(value: LayoutScalar) -> int | float:
         try:
             value = float(value) if not value.strip().lstrip("+-").isdecimal() else int(value)
         except ValueError:
-            raise DoesNotFit(f"{value!r} is no number") from None
+            raise DoesNotFit(f"{value!r} is not a number") from None
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         raise DoesNotFit(f"{value} cannot be written")
     return value
@@ -239,7 +239,7 @@ def scaled(value: LayoutScalar, factor: float | None) -> LayoutScalar:
 
 
 def unscaled(value: LayoutScalar, factor: float | None) -> LayoutScalar:
-    """The reverse of `scaled`, for writing. Raises DoesNotFit when `value` is no number."""
+    """The reverse of `scaled`, for writing. Raises DoesNotFit when `value` is not a number."""
     if factor is None:
         return value
     number = _number(value)

@@ -61,7 +61,7 @@ def _without_offset(value: Scalar, offset: float) -> Scalar:
     try:
         return float(value or 0) - offset
     except ValueError:
-        raise DoesNotFit(f"{value!r} is no number") from None
+        raise DoesNotFit(f"{value!r} is not a number") from None
 
 
 def _bit(value: Scalar) -> bool:

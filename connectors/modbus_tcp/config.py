@@ -151,7 +151,7 @@ def _check_scaling(factors: Mapping[int, float], layout: RegisterLayout, start: 
     _only_addresses("scaling_factors", factors, [start + one.address for one in layout.fields])
     for one in layout.fields:
         if start + one.address in factors and one.kind in ("text", "bool"):
-            raise ValueError(f"scaling_factors: the value at {start + one.address} is no number (type {one.code})")
+            raise ValueError(f"scaling_factors: the value at {start + one.address} is not a number (type {one.code})")
 
 
 class WriteEntry(Entry):

@@ -53,7 +53,7 @@ class BitRules(BaseModel):
 
 
 class ValueRules(BaseModel):
-    """One value of a register range; `limits` and `nothing` make it null, which is no value."""
+    """One value of a register range; `limits` and `nothing` make it null, which is not a value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,7 +92,7 @@ class ValueRules(BaseModel):
         }
         for name, given in numeric.items():
             if given and not is_number:
-                return f"{name}: the value is no number"
+                return f"{name}: the value is not a number"
         whole = {"enumeration": bool(self.enumeration), "bits": bool(self.bits), "bcd": self.bcd}
         for name, given in whole.items():
             if given and kind != "integer":

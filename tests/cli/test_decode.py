@@ -130,7 +130,7 @@ def test_what_is_no_value_is_told_beside_the_others() -> None:
 
     [result] = results(["1\n"], Odd(), None)
     assert result["values"] == {"good": 1}
-    assert result["faults"] == ["bad: nan is no value"]
+    assert result["faults"] == ["bad: nan is not a value"]
 
 
 async def test_text_that_is_no_utf_8_is_in_the_protocols_own_encoding(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def parse_address(text: str) -> LineAddress:
 def _with_topic(address: LineAddress) -> LineAddress:
     levels = address.topic.split("/")
     if not address.topic or "#" in levels[:-1] or any(len(one) > 1 and set(one) & set("+#") for one in levels):
-        raise ValueError(f"{address.topic!r} is no topic filter; expected mqtt:topic or mqtt://host:port/topic")
+        raise ValueError(f"{address.topic!r} is not a topic filter; expected mqtt:topic or mqtt://host:port/topic")
     return address
 
 

@@ -20,7 +20,7 @@ PAUSE_S = 0.2  # longer than any pause within a frame
 
 @dataclass(frozen=True, slots=True)
 class ReceiverAnswer:
-    """What a receiver says that is no telegram: which kind, and what."""
+    """What a receiver says that is not a telegram: which kind, and what."""
 
     kind: int | str
     payload: bytes = b""
