@@ -47,13 +47,25 @@ class History:
         return _checked(found, at_most)
 
     async def aggregate(
-        self, datapoint: KnownDatapoint, interval_ms: int, function: Aggregate = "avg", span: Span = ALWAYS
+        self,
+        datapoint: KnownDatapoint,
+        interval_ms: int,
+        function: Aggregate = "avg",
+        span: Span = ALWAYS,
+        *,
+        at_most: int | None = None,
+        newest_first: bool = False,
     ) -> list[StoredValue]:
         """One value per interval that has any, by the intervals' starts."""
         if datapoint.id is None:
             return []
-        number = datapoint.id
-        return await self._database.once(lambda store: store.history.aggregate(number, interval_ms, function, span))
+        number, limit = datapoint.id, _limit(at_most)
+        found = await self._database.once(
+            lambda store: store.history.aggregate(
+                number, interval_ms, function, span, at_most=limit, newest_first=newest_first
+            )
+        )
+        return _checked(found, at_most)
 
     async def plans(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -44,7 +44,17 @@ class Records:
 
     batch: Batch = field(default_factory=Batch)
     arrived: list[Arrived] = field(default_factory=list)
+    readings: list[tuple[Arrived, ReadingValues]] = field(default_factory=list)
     restamped: list[tuple[Arrived, ReadingValues]] = field(default_factory=list)
+
+    def lost_with(self, lost: Iterable[ReadingValues]) -> list[Arrived]:
+        """The messages of which no value is left, when these values could not be stored."""
+        gone = {(part.connector, part.timestamp_ms, key) for part in lost for key in part.values}
+        return [
+            arrived
+            for arrived, reading in self.readings
+            if all((reading.connector, reading.timestamp_ms, key) in gone for key in reading.values)
+        ]
 
 
 class MessageReader:
@@ -113,27 +123,20 @@ class MessageReader:
             quality = {**dict.fromkeys(reading.values, IN_DOUBT), **reading.quality}
             reading = replace(reading, timestamp_ms=self._now_ms(), quality=quality)
             records.restamped.append((arrived, reading))
+        records.readings.append((arrived, reading))
         records.batch.values.append(reading)
 
     def _salvage(self, records: Records, connector: str, payload: bytes) -> None:
         """Of a reading with a fault keep what is sound, and its number: its sender would repeat it for ever."""
-        try:
-            message = json.loads(payload, parse_int=_int)  # reads on where ours stops: NaN, half surrogate pairs
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(message, dict):
-            return
-        session, sequence = message.get("session"), message.get("sequence")
-        if not isinstance(session, str) or not _SESSION.fullmatch(session):
-            return
-        if type(sequence) is not int or not 0 <= sequence <= LARGEST_SEQUENCE:
+        message = _tolerantly(payload)
+        if (arrived := _number_of(connector, message)) is None:
             return
         values, timestamp = message.get("values"), message.get("timestamp")
         sound, at = {}, 0
         if isinstance(values, dict) and type(timestamp) is int and timestamp >= -LARGEST_TIMESTAMP:
             at = min(timestamp, LARGEST_TIMESTAMP)
             sound = {key: value for key, value in values.items() if is_scalar(value) and is_text(key)}
-        arrived = Arrived(connector, session, sequence, lost=not sound)
+        arrived = replace(arrived, lost=not sound)
         records.arrived.append(arrived)
         if sound:
             self._add(records, ReadingValues(connector, at, sound), arrived)
@@ -255,6 +258,31 @@ def _json(payload: bytes) -> Any:
         return loads(payload)
     except ValueError as error:
         raise BadMessage(str(error)) from None
+
+
+def lost_number(topic: str, payload: bytes) -> Arrived | None:
+    """The number of a reading that nobody can read, as lost: its sender would repeat it for ever."""
+    connector, _, kind = topic.partition("/")
+    arrived = _number_of(connector, _tolerantly(payload)) if kind == "values" else None
+    return arrived and replace(arrived, lost=True)
+
+
+def _tolerantly(payload: bytes) -> dict[str, Any]:
+    """The JSON object in a payload, {} when there is none; reads on where ours stops: NaN, half surrogate pairs."""
+    try:
+        message = json.loads(payload, parse_int=_int)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _number_of(connector: str, message: Mapping[str, Any]) -> Arrived | None:
+    session, sequence = message.get("session"), message.get("sequence")
+    if not isinstance(session, str) or not _SESSION.fullmatch(session):
+        return None
+    if type(sequence) is not int or not 0 <= sequence <= LARGEST_SEQUENCE:
+        return None
+    return Arrived(connector, session, sequence)
 
 
 def _int(digits: str) -> float:

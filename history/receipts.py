@@ -88,6 +88,11 @@ class Session:
             self.dropped.remove(arrived.sequence)
         self._keep_short()
 
+    def lose(self, sequence: int) -> None:
+        """This reading came, and could not be stored."""
+        self.dropped.add(sequence, sequence)
+        self._keep_short()
+
     def has(self, sequence: int) -> bool:
         """Whether this reading is stored."""
         return 1 <= sequence <= self.upto and sequence not in self.missing and sequence not in self.dropped
@@ -144,6 +149,16 @@ class SessionTracker:
         while len(self._sessions) > MOST_SESSIONS + len(touched):
             self._sessions.popitem(last=False)
         return [session.state() for session in touched.values()]
+
+    def lose(self, arrived: Iterable[Arrived]) -> None:
+        """The readings of these messages, which were noted, could not be stored."""
+        for message in arrived:
+            if message.sequence and (session := self._sessions.get(message.key)):
+                session.lose(message.sequence)
+
+    def states(self, keys: Iterable[Key]) -> list[SessionState]:
+        """The states of these sessions, as far as they are known here."""
+        return [session.state() for key in dict.fromkeys(keys) if (session := self._sessions.get(key))]
 
     def has(self, arrived: Arrived) -> bool:
         """Whether the reading of this message is stored, as far as its session is known here."""

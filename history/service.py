@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import Counter
 
+from history import parts
 from history.neighbours import Neighbours
+from history.parts import Part, harmless
 from history.publisher import DAY_MS, ReceiptPublisher
-from history.reading import MessageReader, Records
-from history.receipts import SessionTracker
+from history.reading import MessageReader, Records, lost_number
+from history.receipts import Arrived, SessionTracker
 from history.settings import Settings
 from history.subscriptions import HistorySubscriptions, subscriptions
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.errors import ConfigError, causes
+from wattbus.errors import ConfigError
 from wattbus.mqtt import topics
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.packets import IncomingMessage
+from wattbus.recording.batch_writer import BatchWriter, WriterMetrics
 from wattbus.recording.batches import BatchConsumer
-from wattbus.recording.database_session import Database
+from wattbus.recording.database_session import Database, DatabaseProof
+from wattbus.recording.recorder import BadMessages, recording_client, run_recorder
 from wattbus.recording.retention_job import Retaining, Subject
 from wattbus.service.future_times import FutureTimes
-from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
-from wattbus.storage import Batch, BatchRefused, DatabaseAway, Retention, Store, Written, check_url, open_store
+from wattbus.storage import (
+    Batch,
+    BatchRefused,
+    DatabaseAway,
+    ReadingValues,
+    Retention,
+    Store,
+    Written,
+    check_url,
+    open_store,
+)
 
 log = logging.getLogger(__name__)
 
-SESSION_EXPIRY_S = 14 * 86_400  # how long the broker keeps messages for a history that is away
-
 ROWS = metrics.counter("history_rows", "Values, setpoints, schedules and outcomes written.")
 REDELIVERED = metrics.counter("history_redelivered", "Of those that came, how many were there already, equal.")
-CONFLICTS = metrics.counter("history_conflicts", "Of those that came, how many replaced a different one.")
+CONFLICTS = metrics.counter("history_conflicts", "Of those that came, how many had the time of a different one.")
 REFUSED = metrics.counter("history_unstorable", "Values that no database takes (NaN), left out.")
 BAD = metrics.counter("history_bad_messages", "Messages that make no sense, by kind of topic.", "kind")
 BATCHES = metrics.counter("history_batches", "Transactions with messages in them.")
@@ -49,33 +58,22 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     """Record for ever. Raises ConfigError when the database cannot be meant."""
     check_url(settings.url)
     status_publisher = StatusPublisher(settings.name, records=settings.history_connectors, clock=clock)
-    bus = MqttClient(
-        settings,
-        settings.name,
-        will=status_publisher.will,
-        session_expiry_s=SESSION_EXPIRY_S,
-        high_water=2 * settings.history_batch_messages,
-    )
+    bus = recording_client(settings, status_publisher, settings.history_batch_messages)
     await bus.subscribe(subscriptions(settings.history_connectors))
     leaving = HistorySubscriptions(bus, settings.history_connectors, clock)
     bus.watch(topics.ALL_STATUSES, Neighbours(status_publisher, settings.history_connectors).take, qos=0)
     database = Database(settings.url, status_publisher, open_store, clock=clock)
-    publisher = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
-    future = FutureTimes(status_publisher, settings.future_limit_seconds, clock)
-    recorder = HistoryRecorder(settings, bus, database, publisher, leaving, future, clock)
+    receipts = ReceiptPublisher(bus, settings.history_receipt_seconds, clock)
+    recorder = HistoryRecorder(settings, bus, database, status_publisher, receipts, leaving, clock)
     retention = Retention(settings.history_retention_days or None, settings.history_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
-    try:
-        async with on_the_bus(bus, status_publisher), asyncio.TaskGroup() as tasks:
-            tasks.create_task(supervise("recorder", recorder.run, clock=clock), name="recorder")
-            tasks.create_task(supervise("receipts", publisher.run, clock=clock), name="receipts")
-            tasks.create_task(supervise("old subscriptions", leaving.run, clock=clock), name="old subscriptions")
-            tasks.create_task(supervise("retention", retaining.run, clock=clock), name="retention")
-    except BaseExceptionGroup as group:
-        wrong = [cause for cause in causes(group) if isinstance(cause, ConfigError)]
-        raise wrong[0] if wrong else group from None
-    finally:
-        await database.close()
+    tasks = {
+        "recorder": recorder.run,
+        "receipts": receipts.run,
+        "old subscriptions": leaving.run,
+        "retention": retaining.run,
+    }
+    await run_recorder(bus, status_publisher, database, tasks, clock)
 
 
 class HistoryRecorder:
@@ -86,31 +84,42 @@ class HistoryRecorder:
         settings: Settings,
         bus: MqttClient,
         database: Database[Store],
-        publisher: ReceiptPublisher,
+        status_publisher: StatusPublisher,
+        receipts: ReceiptPublisher,
         leaving: HistorySubscriptions,
-        future: FutureTimes,
         clock: Clock,
     ) -> None:
         self._service = settings.name
         self._connectors = frozenset(settings.history_connectors)
         self._database = database
-        self._publisher = publisher
+        self._receipts = receipts
         self._clock = clock
         self._leaving = leaving
+        self._bad = BadMessages(self._service, BAD, "a message cannot be recorded")
+        future = FutureTimes(status_publisher, settings.future_limit_seconds, clock)
         self._reader = MessageReader(
-            settings.history_connectors, self._note_bad, clock.now_ms, leaving.came_from, future.is_beyond
+            settings.history_connectors, self._bad.note, clock.now_ms, leaving.came_from, future.is_beyond
         )
-        self._ledger = SessionTracker()
-        self._bad: Counter[str] = Counter()
+        self._tracker = SessionTracker()
+        self._writer = BatchWriter[Store, Part](
+            database,
+            status_publisher,
+            parts.write,
+            lambda store: store.rehearse(harmless(settings.name)),
+            WriterMetrics(BATCHES, COMMIT),
+            parts.split,
+            clock,
+        )
+        self._given_up: list[Arrived] = []  # readings that woke a bug before they were read
         self._consumer = BatchConsumer(
             bus,
             settings.history_batch_messages,
             settings.history_batch_wait_ms / 1000,
             self._record,
-            lambda suspect: self._note_bad("bug", suspect.topic),
+            self._give_up,
             clock,
         )
-        HOLES.labels(self._service).set_function(lambda: float(self._ledger.holes))
+        HOLES.labels(self._service).set_function(lambda: float(self._tracker.holes))
 
     async def run(self) -> None:
         """Record for ever."""
@@ -121,23 +130,30 @@ class HistoryRecorder:
         since = self._clock.now_ms() - DAY_MS
         states = await self._database.until_done(lambda store: store.recent_sessions(since))
         ours = [state for state in states if not self._connectors or state.connector in self._connectors]
-        self._ledger.learn(ours)
-        self._publisher.committed(ours)  # another history that shares the database tells of the others, and knows more
+        self._tracker.learn(ours)
+        self._receipts.committed(ours)  # another history that shares the database tells of the others, and knows more
         self._leaving.recorded({state.connector for state in states})
 
     async def _record(self, deliveries: list[IncomingMessage]) -> None:
         """Write what they say in one transaction; acknowledge after it, and only then."""
         records = self._read(deliveries)
-        unknown = self._ledger.unknown(arrived.key for arrived in records.arrived)
+        unknown = self._tracker.unknown(arrived.key for arrived in records.arrived)
         if unknown:
-            self._ledger.learn(await self._database.until_done(lambda store: store.sessions(unknown)))
+            self._tracker.learn(await self._database.until_done(lambda store: store.sessions(unknown)))
         self._leave_out_repeated(records)
-        await self._note_and_write(records, deliveries)
+        await self._note_and_write(records)
+        self._given_up.clear()
         for delivery in deliveries:
             delivery.acknowledge()
-        self._publisher.committed(records.batch.sessions)
+        self._receipts.committed(records.batch.sessions)
         self._note_lag(records.batch)
         await self._tidy()
+
+    def _read(self, deliveries: list[IncomingMessage]) -> Records:
+        records = Records(arrived=list(self._given_up))
+        for delivery in deliveries:
+            self._reader.read(records, delivery.topic, delivery.payload, delivery.retain)
+        return records
 
     def _leave_out_repeated(self, records: Records) -> None:
         """What got the time of its arrival has another one each time it comes: its number tells that it was there."""
@@ -145,59 +161,64 @@ class HistoryRecorder:
         repeated: set[int] = set()
         for arrived, reading in records.restamped:
             number = (*arrived.key, arrived.sequence)
-            if number in numbers or self._ledger.has(arrived):
+            if number in numbers or self._tracker.has(arrived):
                 repeated.add(id(reading))
             numbers.add(number)
         if repeated:
             records.batch.values = [record for record in records.batch.values if id(record) not in repeated]
 
-    async def _note_and_write(self, records: Records, deliveries: list[IncomingMessage]) -> None:
-        records.batch.sessions = self._ledger.note(records.arrived, self._clock.now_ms())
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    async def _note_and_write(self, records: Records) -> None:
+        records.batch.sessions = self._tracker.note(records.arrived, self._clock.now_ms())
         if not records.batch:
             return
         written = False
         try:
-            await self._write(records.batch, deliveries)
+            await self._write(records)
             written = True
         finally:
-            if not written:  # the ledger must not speak of what was not committed
-                self._ledger.forget({arrived.key for arrived in records.arrived})
+            if not written:  # the tracker must not speak of what was not committed
+                self._tracker.forget({arrived.key for arrived in records.arrived})
 
-    def _read(self, deliveries: list[IncomingMessage]) -> Records:
-        records = Records()
-        for delivery in deliveries:
-            self._reader.read(records, delivery.topic, delivery.payload, delivery.retain)
-        return records
-
-    async def _write(self, batch: Batch, deliveries: list[IncomingMessage]) -> None:
+    async def _write(self, records: Records) -> None:
         try:
-            self._count(await self._commit(batch))
+            self._count(await self._writer.commit(lambda store: store.write(records.batch)))
+            return
+        except ConfigError:
+            raise
         except BatchRefused as refused:
-            log.error("the database refuses a batch, its messages are tried one by one: %s", refused)
-            await self._write_one_by_one(batch, deliveries)
+            log.error("the database refuses a batch, its parts are tried by themselves: %s", refused)
+        except Exception as bug:  # noqa: BLE001 - a bug of ours must cost no more than what wakes it
+            self._writer.note_bug(bug)
+        await self._write_in_parts(records)
 
-    async def _write_one_by_one(self, batch: Batch, deliveries: list[IncomingMessage]) -> None:
+    async def _write_in_parts(self, records: Records) -> None:
         """The sessions come last: they may speak only of what is there."""
-        for delivery in deliveries:
-            try:
-                self._count(await self._commit(self._read([delivery]).batch))
-            except BatchRefused as refused:
-                self._note_bad("refused", f"{delivery.topic}: {refused}")
-        await self._commit(Batch(sessions=batch.sessions))
+        result = await self._writer.write(parts.parts_of(records.batch))
+        self._count(result.written)
+        for part, reason, fault in result.lost:
+            self._bad.note(reason, f"{parts.name_of(part)}: {fault}")
+        lost = [part for part, _, _ in result.lost if isinstance(part, ReadingValues)]
+        self._tracker.lose(records.lost_with(lost))
+        records.batch.sessions = self._tracker.states(arrived.key for arrived in records.arrived)
+        sessions = Batch(sessions=records.batch.sessions)
+        if sessions:
+            await self._writer.commit(lambda store: store.write(sessions))
 
-    async def _commit(self, batch: Batch) -> Written:
-        started = self._clock.monotonic()
-        written = await self._database.until_done(lambda store: store.write(batch))
-        COMMIT.labels(self._service).observe(self._clock.monotonic() - started)
-        BATCHES.labels(self._service).inc()
-        return written
+    def _give_up(self, suspect: IncomingMessage) -> None:
+        self._bad.note("bug", suspect.topic)
+        if (arrived := lost_number(suspect.topic, suspect.payload)) is not None:
+            self._given_up.append(arrived)
 
     async def _tidy(self) -> None:
         now_ms = self._clock.now_ms()
         try:
-            await self._database.once(lambda store: store.tidy(now_ms))
+            await self._database.once(lambda store: store.tidy(now_ms), DatabaseProof.NONE)
         except DatabaseAway:
             return  # the next batch waits for it; tidying comes after that
+
+    # -- numbers ----------------------------------------------------------------------------------------------------
 
     def _count(self, written: Written) -> None:
         ROWS.labels(self._service).inc(written.rows)
@@ -208,10 +229,3 @@ class HistoryRecorder:
     def _note_lag(self, batch: Batch) -> None:
         if batch.values:
             LAG.labels(self._service).set((self._clock.now_ms() - batch.values[-1].timestamp_ms) / 1000)
-
-    def _note_bad(self, kind: str, fault: str) -> None:
-        """Count it; log the first and then every hundredth."""
-        BAD.labels(self._service, kind).inc()
-        if self._bad[kind] % 100 == 0:
-            log.warning("a message makes no sense (%d so far on %s topics): %s", self._bad[kind] + 1, kind, fault)
-        self._bad[kind] += 1

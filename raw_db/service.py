@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import Counter
+from collections.abc import Sequence
 
 from raw_db.envelope import open_envelope
 from raw_db.settings import Settings
 from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.errors import ConfigError, causes
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.messages import BadMessage
 from wattbus.mqtt.packets import IncomingMessage
 from wattbus.mqtt.topics import match
+from wattbus.recording.batch_writer import BatchWriter, WriterMetrics
 from wattbus.recording.batches import BatchConsumer
 from wattbus.recording.database_session import Database
+from wattbus.recording.recorder import BadMessages, recording_client, run_recorder
 from wattbus.recording.retention_job import Retaining, Subject
-from wattbus.service.lifecycle import on_the_bus, supervise
 from wattbus.service.status_publisher import StatusPublisher
-from wattbus.storage import BatchRefused, RawRecord, RawStore, Retention, check_url, open_raw_store
-
-log = logging.getLogger(__name__)
-
-SESSION_EXPIRY_S = 14 * 86_400  # how long the broker keeps messages for a raw_db that is away
+from wattbus.storage import RawRecord, RawStore, Retention, Written, check_url, open_raw_store
 
 STORED = metrics.counter("raw_stored", "Raw messages written.")
 REDELIVERED = metrics.counter("raw_redelivered", "Raw messages that were there already.")
@@ -42,44 +36,47 @@ async def run(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     """Record for ever. Raises ConfigError when the database cannot be meant."""
     check_url(settings.url)
     status_publisher = StatusPublisher(settings.name, clock=clock)
-    bus = MqttClient(
-        settings,
-        settings.name,
-        will=status_publisher.will,
-        session_expiry_s=SESSION_EXPIRY_S,
-        high_water=2 * settings.raw_db_batch_messages,
-    )
+    bus = recording_client(settings, status_publisher, settings.raw_db_batch_messages)
     await bus.subscribe([settings.mqtt_topic_all_raw_messages])
     database = Database(settings.url, status_publisher, open_raw_store, clock=clock)
-    recorder = RawRecorder(settings, bus, database, clock)
+    recorder = RawRecorder(settings, bus, database, status_publisher, clock)
     retention = Retention(settings.raw_db_retention_days or None, settings.raw_db_max_bytes or None)
     retaining = Retaining(settings.name, database, retention, KEPT, clock)
-    try:
-        async with on_the_bus(bus, status_publisher), asyncio.TaskGroup() as tasks:
-            tasks.create_task(supervise("recorder", recorder.run, clock=clock), name="recorder")
-            tasks.create_task(supervise("retention", retaining.run, clock=clock), name="retention")
-    except BaseExceptionGroup as group:
-        wrong = [cause for cause in causes(group) if isinstance(cause, ConfigError)]
-        raise wrong[0] if wrong else group from None
-    finally:
-        await database.close()
+    tasks = {"recorder": recorder.run, "retention": retaining.run}
+    await run_recorder(bus, status_publisher, database, tasks, clock)
 
 
 class RawRecorder:
     """Takes batches from the bus, writes them, then acknowledges."""
 
-    def __init__(self, settings: Settings, bus: MqttClient, database: Database[RawStore], clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bus: MqttClient,
+        database: Database[RawStore],
+        status_publisher: StatusPublisher,
+        clock: Clock,
+    ) -> None:
         self._service = settings.name
         self._filter = settings.mqtt_topic_all_raw_messages
         self._database = database
         self._clock = clock
-        self._bad: Counter[str] = Counter()
+        self._bad = BadMessages(self._service, BAD, "a raw message is lost")
+        harmless = RawRecord(settings.name, 0, '"rehearsal"')
+        self._writer = BatchWriter[RawStore, RawRecord](
+            database,
+            status_publisher,
+            _write,
+            lambda store: store.rehearse([harmless]),
+            WriterMetrics(BATCHES, COMMIT),
+            clock=clock,
+        )
         self._consumer = BatchConsumer(
             bus,
             settings.raw_db_batch_messages,
             settings.raw_db_batch_wait_ms / 1000,
             self._record,
-            lambda suspect: self._note_bad("bug", suspect.topic),
+            lambda suspect: self._bad.note("bug", suspect.topic),
             clock,
         )
 
@@ -105,39 +102,21 @@ class RawRecorder:
         try:
             envelope = open_envelope(delivery.payload)
         except BadMessage as fault:
-            self._note_bad("unreadable", f"{delivery.topic}: {fault}")
+            self._bad.note("unreadable", f"{delivery.topic}: {fault}")
             return None
         connector = delivery.topic.partition("/")[0]
         return RawRecord(connector, envelope.timestamp_ms, envelope.raw_message, envelope.connector_version)
 
     async def _write(self, records: list[RawRecord]) -> None:
-        try:
-            await self._commit(records)
-        except BatchRefused as refused:
-            log.error("the database refuses a batch, its messages are tried one by one: %s", refused)
-            await self._write_one_by_one(records)
+        result = await self._writer.write(records)
+        STORED.labels(self._service).inc(result.written.rows)
+        REDELIVERED.labels(self._service).inc(result.written.redelivered)
+        for record, reason, fault in result.lost:
+            self._bad.note(reason, f"{record.connector} at {record.timestamp_ms}: {fault}")
 
-    async def _write_one_by_one(self, records: list[RawRecord]) -> None:
-        for record in records:
-            try:
-                await self._commit([record])
-            except BatchRefused as refused:
-                self._note_bad("refused", f"{record.connector}: {refused}")
 
-    async def _commit(self, records: list[RawRecord]) -> None:
-        started = self._clock.monotonic()
-        written = await self._database.until_done(lambda store: store.write(records))
-        COMMIT.labels(self._service).observe(self._clock.monotonic() - started)
-        BATCHES.labels(self._service).inc()
-        STORED.labels(self._service).inc(written.rows)
-        REDELIVERED.labels(self._service).inc(written.redelivered)
-
-    def _note_bad(self, reason: str, fault: str) -> None:
-        """Count it; log the first and then every hundredth."""
-        BAD.labels(self._service, reason).inc()
-        if self._bad[reason] % 100 == 0:
-            log.warning("a raw message is lost (%s, %d so far): %s", reason, self._bad[reason] + 1, fault)
-        self._bad[reason] += 1
+async def _write(store: RawStore, records: Sequence[RawRecord]) -> Written:
+    return await store.write(records)
 
 
 async def _open(store: RawStore) -> None:

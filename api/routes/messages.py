@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api import plans, validation
-from api.answers import Json, body_of
+from api.answers import Json, body_of, json_list
 from api.core import Core
 from api.datapoints import KnownDatapoint
 from api.errors import NotFound, fault
@@ -46,9 +46,10 @@ async def values(
     if interval is None:
         found = await core.history.values(datapoint, within, at_most=limit, newest_first=newest_first)
     else:
-        found = await core.history.aggregate(datapoint, interval_ms(interval), aggregate, within)
-        found = (found[::-1] if newest_first else found)[:limit]
-    return Json([value_json(value) for value in found])
+        found = await core.history.aggregate(
+            datapoint, interval_ms(interval), aggregate, within, at_most=limit, newest_first=newest_first
+        )
+    return await json_list(found, value_json)
 
 
 @router.post(

@@ -14,7 +14,7 @@ from connectors.modbus_tcp.decoder import Decoder
 from connectors.modbus_tcp.poller import PollRules, UnitPoller
 from connectors.modbus_tcp.repetition import Repetition
 from connectors.modbus_tcp.settings import Settings
-from connectors.modbus_tcp.writer import Writer
+from connectors.modbus_tcp.writer import RegisterWriter
 from links.modbus import ModbusLink, ModbusTarget
 from links.modbus_ranges import Range, UnitReader
 from wattbus.clock import SYSTEM_CLOCK, Clock
@@ -42,7 +42,7 @@ class ModbusTcp:
             key_of(method, entry): (method, entry) for method, _, entry in self._config.writes()
         }
         self._decoder = Decoder(self._config, swap_floats=settings.modbus_lsrf_word_order)
-        self._writer = Writer(self._modbus, clock)
+        self._writer = RegisterWriter(self._modbus, clock)
         self._repetitions = {
             key: Repetition(key, entry.repeat_seconds, entry.repeat_timeout_seconds, clock, self._write_once)
             for key, (_, entry) in self._writable.items()

@@ -18,7 +18,7 @@ _TAKES_LONG_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 _ODD_S = (0.0, 0.2)
 
 
-class Writer:
+class RegisterWriter:
     """Writes and judges. Nothing that may have been executed is written again by itself.
 
     What the device confirms in a way that cannot be right is read back: it is applied when it stands there. When it

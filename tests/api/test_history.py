@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api import parameters
+from api import history, parameters
 from api.errors import Invalid
 from api.settings import Settings
 from tests.api.conftest import Api, eventually, now_ms, running
@@ -73,6 +73,19 @@ async def test_intervals(api: Api, sensor: str) -> None:
         answer = await api.ask("GET", sensor, interval=nonsense)
         assert (answer.status, list(answer.body)) == (400, ["interval"]), nonsense
     assert (await api.ask("GET", sensor, **quarter, aggregate="median")).status == 400
+
+
+@pytest.mark.parametrize("interval", [{}, {"interval": "1 minute"}])
+async def test_what_is_too_much_for_one_answer_is_said_also_by_interval(
+    api: Api, sensor: str, monkeypatch: pytest.MonkeyPatch, interval: dict[str, str]
+) -> None:
+    monkeypatch.setattr(history, "MOST_ROWS", 59)
+    answer = await api.ask("GET", sensor, **interval)
+    assert (answer.status, list(answer.body)) == (400, ["limit"])
+    assert await times(api, sensor, **interval, order="desc", limit=60) == list(range(60))[::-1]
+    monkeypatch.setattr(history, "MOST_ROWS", 60)
+    assert len(await times(api, sensor, **interval)) == 60
+    assert await times(api, sensor, **interval, aggregate="last", order="desc", limit=2) == [59, 58]
 
 
 @pytest.mark.parametrize(

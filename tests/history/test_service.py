@@ -17,7 +17,7 @@ from wattbus import metrics
 from wattbus.clock import SYSTEM_CLOCK
 from wattbus.mqtt.embedded_broker import Mosquitto
 from wattbus.mqtt.messages import ValuesMessage
-from wattbus.storage import Batch, BatchRefused, ReadingValues, Written
+from wattbus.storage import Batch, BatchRefused, ReadingValues, Written, batch_rows
 from wattbus.storage.history_store import HistoryStore
 
 OLD_SESSION = "fedcba9876543210"
@@ -190,6 +190,48 @@ async def test_a_row_that_the_database_refuses_costs_that_message_only(
         await client.reading(n, **values)
     await client.until_receipt("meter", 9)
     assert stored(tmp_path) == {"a": {n: float(n) for n in range(1, 10) if n != 5}}
+
+
+async def test_one_value_that_wakes_a_bug_in_the_storage_costs_itself_and_is_named(
+    history: asyncio.Task[None],
+    client: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither its neighbours in the reading, nor the recording: it was tried again for ever."""
+    takes = batch_rows.to_columns
+
+    def buggy(value: Any) -> Any:
+        return 1 / 0 if value == "poison" else takes(value)
+
+    monkeypatch.setattr(batch_rows, "to_columns", buggy)
+    await client.reading(1, a="poison")
+    for n in range(2, 6):
+        await client.reading(n, a=n, b="poison" if n == 4 else "x")
+    await client.until_receipt("meter", 5)
+    assert stored(tmp_path) == {
+        "a": {n: float(n) for n in range(2, 6)},
+        "b": dict.fromkeys((2, 3, 5), '"x"'),
+    }
+    assert rows(tmp_path, "SELECT upto, missing, dropped FROM sessions") == [(5, "[]", "[[1, 1]]")]
+    assert f"meter: a at {NOW + 1}: ZeroDivisionError" in caplog.text
+    assert caplog.text.count("Traceback") == 1
+
+
+async def test_a_reading_that_cannot_be_read_because_of_a_bug_is_not_asked_for_again(
+    history: asyncio.Task[None], client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes = reading_module.MessageReader._add
+
+    def buggy(reader: Any, records: Any, reading: ReadingValues, arrived: Any) -> None:
+        return takes(reader, records, reading, arrived) if "poison" not in reading.values else 1 / 0  # type: ignore
+
+    monkeypatch.setattr(reading_module.MessageReader, "_add", buggy)
+    await client.reading(1, poison=1)
+    await client.reading(2, a=2)
+    await client.until_receipt("meter", 2)
+    assert rows(tmp_path, "SELECT upto, missing, dropped FROM sessions") == [(2, "[]", "[[1, 1]]")]
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from raw_db.settings import Settings
 from tests.cli.conftest import completed
-from tests.e2e.house import COUNTER, MODBUS_CONFIG, SOON, House, Process
+from tests.e2e.house import COUNTER, MODBUS_CONFIG, SOON, House, Process, until
 from tests.raw_db.conftest import playing, stored
 
 POLLS = 40
@@ -48,6 +48,8 @@ async def test_stored_raw_messages_decode_to_what_history_has(tmp_path: Path) ->
         for process in house.processes:
             await process.start()
         await house.until_stored(POLLS)
+        # What was published before history was there comes again a little later.
+        await until(lambda: house.counters()[:POLLS] == list(range(1, POLLS + 1)), "the first polls", house.tell)
         await house.connector.stop()
         polls = house.counters()[-1]
         async with asyncio.timeout(SOON):

@@ -52,11 +52,11 @@ class BatchConsumer:
             self._held = []
 
     def _give_up_suspect(self) -> None:
-        if self._suspect is not None:
-            self._give_up(self._suspect)
-            self._suspect.acknowledge()
+        if (suspect := self._suspect) is not None:
             self._suspect = None
             del self._held[0]
+            suspect.acknowledge()
+            self._give_up(suspect)
 
     async def _next_batch(self) -> list[IncomingMessage]:
         """What is there or comes within the batch's wait, unless the broker sends no more before it hears from us."""

@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar
 
 from wattbus.clock import SYSTEM_CLOCK, Clock
+from wattbus.errors import ConfigError
 from wattbus.retry import Backoff
 from wattbus.service import health
 from wattbus.service.status_publisher import StatusPublisher
-from wattbus.storage.errors import DatabaseAway
+from wattbus.storage.errors import DatabaseAway, DatabaseChanged
 
-log = logging.getLogger(__name__)
+CONDITION = "database"
+
+
+class DatabaseProof(Enum):
+    """What it says about the database that some work was done, or was not."""
+
+    NONE = auto()  # nothing: it may have had nothing to do, or needs more room than what people wait for
+    READ = auto()  # that it can be read: on a full disk, or locked, it can
+    COMMIT = auto()  # that it takes what comes
 
 
 class Closable(Protocol):
@@ -28,7 +38,8 @@ T = TypeVar("T")
 class Database(Generic[S]):
     """Opens the store when it is first needed and tries everything again, for ever, while it is away.
 
-    The service is `online` only while the database works.
+    The service is `online` only while the database works. What a failed write has begun ends with a write that was
+    committed, not with a read.
     """
 
     def __init__(
@@ -40,7 +51,6 @@ class Database(Generic[S]):
         clock: Clock = SYSTEM_CLOCK,
         backoff: Backoff | None = None,
     ) -> None:
-        self.fault = "the database is not open yet"
         self._url = url
         self._status_publisher = status_publisher
         self._clock = clock
@@ -48,37 +58,60 @@ class Database(Generic[S]):
         self._opening = opening
         self._store: S | None = None
         self._lock = asyncio.Lock()
-        self._told = False
+        self._faults: dict[DatabaseProof, str] = {DatabaseProof.READ: "the database is not open yet"}
+        self._was_open = False
         self._size = ""
         status_publisher.set("degraded", self.fault)
         health.of(status_publisher.service).ready("database", lambda: self.fault)
 
-    async def until_done(self, work: Callable[[S], Awaitable[T]]) -> T:
+    @property
+    def fault(self) -> str:
+        """Why the database does not work, "" when it does."""
+        return self._faults.get(DatabaseProof.COMMIT) or self._faults.get(DatabaseProof.READ, "")
+
+    async def until_done(self, work: Callable[[S], Awaitable[T]], proof: DatabaseProof = DatabaseProof.READ) -> T:
         """Do `work`, waiting for the database as long as it takes. Raises ConfigError, BatchRefused."""
         while True:
             try:
-                result = await self.once(work)
+                result = await self.once(work, proof)
             except DatabaseAway:
                 await self._clock.sleep(self._backoff.next_s())
                 continue
             self._backoff.reset()
             return result
 
-    async def once(self, work: Callable[[S], Awaitable[T]]) -> T:
+    async def once(self, work: Callable[[S], Awaitable[T]], proof: DatabaseProof = DatabaseProof.READ) -> T:
         """Do `work` now. Raises DatabaseAway, too."""
+        store: S | None = None
         try:
-            result = await work(await self._opened())
+            store = await self._opened()
+            result = await work(store)
         except DatabaseAway as error:
-            self._is_away(str(error))
+            if isinstance(error, DatabaseChanged):
+                await self._open_again(store)
+            self._is_away(str(error), proof)
             raise
-        self._works()
+        self._works(proof)
         return result
 
     async def _opened(self) -> S:
         async with self._lock:
             if self._store is None:
-                self._store = await self._opening(self._url)
+                try:
+                    self._store = await self._opening(self._url)
+                except ConfigError as error:
+                    if self._was_open:  # it was right once: somebody has changed the database, not the setting
+                        raise DatabaseAway(str(error)) from error
+                    raise
+                self._was_open = True
             return self._store
+
+    async def _open_again(self, store: S | None) -> None:
+        """At the next attempt; unless somebody else has done so meanwhile."""
+        async with self._lock:
+            if store is not None and self._store is store:
+                self._store = None
+                await store.close()
 
     def holds(self, used_bytes: int, most_bytes: int | None) -> None:
         """The size of what is stored and its bound, for the status."""
@@ -87,19 +120,22 @@ class Database(Generic[S]):
         if not self.fault:
             self._status_publisher.set("online", self._size)
 
-    def _is_away(self, reason: str) -> None:
-        self.fault = f"the database does not work: {reason}"
-        self._status_publisher.set("degraded", self.fault)
-        if not self._told:
-            self._told = True
-            log.error("%s; nothing is acknowledged until it does", self.fault)
+    def _is_away(self, reason: str, proof: DatabaseProof) -> None:
+        if proof is DatabaseProof.NONE:
+            return
+        self._faults[proof] = f"the database does not work: {reason}"
+        self._status_publisher.set("degraded")
+        self._status_publisher.conditions.hold(CONDITION, self.fault, ready=True, level=logging.ERROR)
 
-    def _works(self) -> None:
-        if self._told:
-            self._told = False
-            log.warning("the database works again")
-        self.fault = ""
-        self._status_publisher.set("online", self._size)
+    def _works(self, proof: DatabaseProof) -> None:
+        if proof is DatabaseProof.NONE:
+            return
+        self._faults.pop(DatabaseProof.READ, None)
+        if proof is DatabaseProof.COMMIT:
+            self._faults.pop(DatabaseProof.COMMIT, None)
+        if not self.fault:
+            self._status_publisher.conditions.end(CONDITION)
+            self._status_publisher.set("online", self._size)
 
     async def close(self) -> None:
         """Let go of the database; it is opened again when it is needed."""

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from prometheus_client import Counter, Gauge
 
 from wattbus.clock import SYSTEM_CLOCK, Clock
-from wattbus.recording.database_session import Closable, Database
+from wattbus.recording.database_session import Closable, Database, DatabaseProof
 from wattbus.storage.errors import DatabaseAway
 from wattbus.storage.records import Removed, Retention
 
@@ -81,7 +81,7 @@ class Retaining(Generic[S]):
         retention = self._retention
         if await self._is_suspicious(now_ms):
             retention = replace(retention, oldest_days=None, sessions_days=FOR_EVER_DAYS)
-        removed = await self._database.once(lambda store: store.retain(retention, now_ms))
+        removed = await self._database.once(lambda store: store.retain(retention, now_ms), DatabaseProof.NONE)
         self._tell(removed)
 
     async def _is_suspicious(self, now_ms: int) -> bool:

@@ -9,10 +9,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from wattbus.cancellation import raise_if_cancelled
 from wattbus.storage.errors import DatabaseAway, plain_errors
+from wattbus.storage.migrate import require_our_schema
 
 # Locks that writers of one PostgreSQL database hold until their transaction ends, always taken in this order. Any
 # number will do that nobody else in the database uses: "wattbus" in ASCII, and which lock.
@@ -23,6 +25,16 @@ RETENTION = {"history": 0x77617474627573 << 8 | 3, "raw_messages": 0x77617474627
 BUSY_S = 2.0  # how long one attempt waits for somebody else's lock; beyond it we wait, with the loop free
 
 T = TypeVar("T")
+
+
+class TakenBack(Exception):  # noqa: N818
+    """Ends a transaction that was only a rehearsal."""
+
+
+async def rehearsed(writing: Awaitable[object]) -> None:
+    """Write, and let nothing of it stay."""
+    await writing
+    raise TakenBack
 
 
 class Engine(Protocol):
@@ -54,9 +66,9 @@ class Writer:
         self._writing = asyncio.Lock()
         self._connection: AsyncConnection | None = None
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]], *, opening: bool = False) -> T:
         """Do `work` in one transaction, after those who came before. Raises DatabaseAway, BatchRefused."""
-        task = asyncio.ensure_future(self._transaction(work))
+        task = asyncio.ensure_future(self._transaction(work, opening))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -68,15 +80,17 @@ class Writer:
                 task.exception()  # nobody is left to hear of it
             raise
 
-    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]], opening: bool) -> T:
         async with self._writing:
             try:
-                with plain_errors():
+                with plain_errors(opening=opening):
                     if self._connection is None:
                         self._connection = await self._engine.connect()
                     async with self._connection.begin():
+                        if not opening:
+                            await require_our_schema(self._connection)
                         return await work(self._connection)
-            except (DatabaseAway, asyncio.CancelledError):
+            except (DatabaseAway, SQLAlchemyError, asyncio.CancelledError):
                 await self._drop_connection()  # what is behind the URL may come back as another one
                 raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from wattbus.storage.batch_rows import BatchRows
 from wattbus.storage.control import ControlTables
 from wattbus.storage.corrections import Corrections
 from wattbus.storage.edits import Edits
-from wattbus.storage.engine import Engine
+from wattbus.storage.engine import Engine, TakenBack, rehearsed
 from wattbus.storage.records import (
     ALWAYS,
     Batch,
@@ -61,17 +62,21 @@ class HistoryStore:
 
     async def write(self, batch: Batch) -> Written:
         """As `Store.write`."""
+        return await self._change(lambda connection: self._write(connection, batch))
 
-        async def work(connection: AsyncConnection) -> Written:
-            await self._registry.announce(connection, batch.announcements)
-            await self._rows.make_datapoints(connection, batch)
-            rows, refused = self._rows.of_values(batch)
-            written = Written(refused=refused) + await self._table.insert(connection, rows)
-            written += await self._rows.write_commands(connection, batch)
-            await sessions.write(connection, batch.sessions)
-            return written
+    async def rehearse(self, batch: Batch) -> None:
+        """As `Store.rehearse`."""
+        with contextlib.suppress(TakenBack):
+            await self._change(lambda connection: rehearsed(self._write(connection, batch)))
 
-        return await self._change(work)
+    async def _write(self, connection: AsyncConnection, batch: Batch) -> Written:
+        await self._registry.announce(connection, batch.announcements)
+        await self._rows.make_datapoints(connection, batch)
+        rows, refused = self._rows.of_values(batch)
+        written = Written(refused=refused) + await self._table.insert(connection, rows)
+        written += await self._rows.write_commands(connection, batch)
+        await sessions.write(connection, batch.sessions)
+        return written
 
     async def _change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do `work` in one transaction. After a rollback the memory knows too much, and learns again."""
@@ -127,11 +132,20 @@ class HistoryStore:
             return await self._queries.last_values(connection, datapoints, span)
 
     async def aggregate(
-        self, datapoint: int, interval_ms: int, function: Aggregate, span: Span = ALWAYS
+        self,
+        datapoint: int,
+        interval_ms: int,
+        function: Aggregate,
+        span: Span = ALWAYS,
+        *,
+        at_most: int | None = None,
+        newest_first: bool = False,
     ) -> list[StoredValue]:
         """As `Store.aggregate`."""
         async with self._engine.reading() as connection:
-            return await self._queries.aggregate(connection, datapoint, interval_ms, function, span)
+            return await self._queries.aggregate(
+                connection, datapoint, interval_ms, function, span, at_most, newest_first
+            )
 
     async def plans(
         self,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from functools import lru_cache
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.errors import ConfigError
+from wattbus.storage.errors import DatabaseChanged
 
 _MIGRATING: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
@@ -34,6 +37,18 @@ def migrate(connection: Connection) -> None:
     present = refuse_newer(connection)
     if present != set(known.get_heads()):
         command.upgrade(config, "head")
+
+
+async def require_our_schema(connection: AsyncConnection) -> None:
+    """Raises DatabaseChanged when the schema is not (any more) the one that this version writes to."""
+    present = (await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).scalars().all()
+    if list(present) != [_newest()]:
+        raise DatabaseChanged(f"the database has schema {', '.join(present) or 'none'} now, not {_newest()}")
+
+
+@lru_cache(maxsize=1)
+def _newest() -> str | None:
+    return _known()[1].get_current_head()
 
 
 def refuse_newer(connection: Connection) -> set[str]:

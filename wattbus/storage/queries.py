@@ -5,14 +5,16 @@ Plain SQL that every database here speaks; `levels` are the tables that together
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     CompoundSelect,
+    CursorResult,
     Double,
     Select,
     Table,
@@ -32,9 +34,12 @@ from wattbus.storage.schema import datapoints, outcomes
 from wattbus.storage.store import Aggregate
 from wattbus.storage.values import from_columns, from_text
 
+T = TypeVar("T")
+
 LARGE = 1e290  # of numbers below it no database can store enough for their sum to overflow
 SCALE = 2.0**64
 LONGEST_NUMBER = 308  # characters that are a double for sure; the one longer integer that still is one is not worth it
+ROWS_PER_TURN = 2_000  # of the event loop: some milliseconds
 IDS_PER_QUERY = 10_000  # the number of parameters is limited
 
 
@@ -61,7 +66,7 @@ class Queries:
         rows = self._rows(datapoint, span).subquery()
         order = rows.c.time.desc() if newest_first else rows.c.time
         found = await connection.execute(select(rows).order_by(order).limit(at_most))
-        return [_value(*row) for row in found]
+        return await _each(found, _value)
 
     async def last_values(
         self, connection: AsyncConnection, wanted: Collection[int], span: Span
@@ -78,23 +83,43 @@ class Queries:
         return newest
 
     async def aggregate(
-        self, connection: AsyncConnection, datapoint: int, interval_ms: int, function: Aggregate, span: Span
+        self,
+        connection: AsyncConnection,
+        datapoint: int,
+        interval_ms: int,
+        function: Aggregate,
+        span: Span,
+        at_most: int | None,
+        newest_first: bool,
     ) -> list[StoredValue]:
         """As `Store.aggregate`."""
         rows = self._rows(datapoint, span).subquery()
         # The remainder of a negative time is negative; intervals before 1970 must begin at their start too.
         interval = literal(interval_ms, BigInteger)
         start = rows.c.time - ((rows.c.time % interval) + interval) % interval
+        order = start.desc() if newest_first else start
         if function == "last":
-            ends = select(func.max(rows.c.time)).group_by(start).scalar_subquery()
+            ends = select(func.max(rows.c.time)).group_by(start).order_by(order).limit(at_most).scalar_subquery()
             found = await connection.execute(
                 select(start, rows.c.number, rows.c.is_integer, rows.c.json_value, rows.c.quality)
                 .where(rows.c.time.in_(ends))
-                .order_by(start)
+                .order_by(order)
             )
-            return [_value(*row) for row in found]
-        results = select(start, *_aggregate(function, rows.c.number, rows.c.json_value)).group_by(start).order_by(start)
-        return [StoredValue(bucket, _result(*parts)) for bucket, *parts in await connection.execute(results)]
+            return await _each(found, _value)
+        columns = _aggregate(function, rows.c.number, rows.c.json_value)
+        results = select(start, *columns).group_by(start).order_by(order).limit(at_most)
+        return await _each(
+            await connection.execute(results), lambda bucket, *parts: StoredValue(bucket, _result(*parts))
+        )
+
+
+async def _each(found: CursorResult[Any], make: Callable[..., T]) -> list[T]:
+    """Something of each row, with turns for everybody else in between: there may be half a million."""
+    made: list[T] = []
+    for part in found.partitions(ROWS_PER_TURN):
+        made += [make(*row) for row in part]
+        await asyncio.sleep(0)
+    return made
 
 
 async def known_datapoints(connection: AsyncConnection) -> list[StoredDatapoint]:
@@ -110,7 +135,7 @@ async def plans(
     table = PLANS[kind]
     query = select(table.c.time, table.c["items"]).where(table.c.datapoint == datapoint, *_within(table, span))
     found = await connection.execute(_ordered(query, table, at_most, newest_first))
-    return [StoredPlan(time, from_text(items)) for time, items in found]
+    return await _each(found, lambda time, items: StoredPlan(time, from_text(items)))
 
 
 async def told_outcomes(

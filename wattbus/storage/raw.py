@@ -94,6 +94,9 @@ class RawStore(RawReader, Protocol):
         through.
         """
 
+    async def rehearse(self, records: Sequence[RawRecord]) -> None:
+        """Write them and take them back: raises what `write` raises."""
+
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
         """Remove what is too old, then the oldest of what is too much, in steps that leave room for writers."""
 

@@ -35,6 +35,9 @@ class Store(Protocol):
         never take it. A write that has begun is finished before a cancellation gets through.
         """
 
+    async def rehearse(self, batch: Batch) -> None:
+        """Write the batch and take it back: raises what `write` raises."""
+
     async def tidy(self, now_ms: int) -> None:
         """What the table of values needs from time to time, if it is due. Call it after writing, when nobody waits."""
 
@@ -59,7 +62,14 @@ class Store(Protocol):
         """The newest value in `span` of each datapoint that has one."""
 
     async def aggregate(
-        self, datapoint: int, interval_ms: int, function: Aggregate, span: Span = ALWAYS
+        self,
+        datapoint: int,
+        interval_ms: int,
+        function: Aggregate,
+        span: Span = ALWAYS,
+        *,
+        at_most: int | None = None,
+        newest_first: bool = False,
     ) -> list[StoredValue]:
         """One value per interval that has any; timestamps are the intervals' starts, multiples since 1970 UTC.
 

@@ -11,7 +11,7 @@ import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.errors import ConfigError, WattbusError
-from wattbus.storage.errors import BatchRefused, DatabaseAway, never_fits
+from wattbus.storage.errors import BatchRefused, DatabaseAway, first_line, of_code
 
 CONNECT_S = 10.0
 # A peer that vanished without a word is noticed after half a minute, also while a long statement is waited for.
@@ -84,13 +84,11 @@ async def copy(
     try:
         await driver.copy_records_to_table(table, columns=columns, records=rows)
     except asyncpg.UniqueViolationError as error:
-        raise RowIsThere(_first_line(error)) from error
+        raise RowIsThere(first_line(error)) from error
     except asyncpg.PostgresError as error:
-        raise (BatchRefused if never_fits(error.sqlstate) else DatabaseAway)(_first_line(error)) from error
+        if (plain := of_code(error.sqlstate)) is None:
+            raise
+        raise plain(first_line(error)) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         unfit = isinstance(error, ValueError)  # its own way to say that a value is none of the column's
-        raise (BatchRefused if unfit else DatabaseAway)(_first_line(error)) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise (BatchRefused if unfit else DatabaseAway)(first_line(error)) from error

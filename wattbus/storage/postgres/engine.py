@@ -55,7 +55,7 @@ class PostgresEngine:
         """Bring the database to our schema; one service at a time. Raises DatabaseAway, ConfigError."""
         engine = _engine(self._url, SESSION, None, pool_size=1)  # a large table may take its time
         try:
-            with plain_errors():
+            with plain_errors(opening=True):
                 async with engine.begin() as connection:
                     await _require_utf8(connection)
                     await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATIONS})"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage import bulk
-from wattbus.storage.engine import Engine
+from wattbus.storage.engine import Engine, TakenBack, rehearsed
 from wattbus.storage.postgres import timescale
 from wattbus.storage.postgres.retention import TableRetainer, leave_it
 from wattbus.storage.postgres.timescale import RAW_MESSAGES
@@ -76,20 +77,24 @@ class PostgresRawStore(PostgresRawReader):
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
         """As `RawStore.write`."""
-
-        async def work(connection: AsyncConnection) -> Written:
-            numbers = await connector_numbers(connection, records)
-            await _alone_with(connection, {numbers[record.connector] for record in records})
-            rows = raw_rows(records, numbers)
-            added = await connection.exec_driver_sql(_INSERT, bulk.as_arrays(rows))
-            new = [tuple(key) for key in added]
-            if new:
-                await connection.exec_driver_sql(_COUNT_NEW, bulk.as_arrays(new))
-            return Written(rows=len(new), redelivered=len(rows) - len(new))
-
         if not records:
             return Written()
-        return await self._engine.write(work)
+        return await self._engine.write(lambda connection: self._write(connection, records))
+
+    async def rehearse(self, records: Sequence[RawRecord]) -> None:
+        """As `RawStore.rehearse`."""
+        with contextlib.suppress(TakenBack):
+            await self._engine.write(lambda connection: rehearsed(self._write(connection, records)))
+
+    async def _write(self, connection: AsyncConnection, records: Sequence[RawRecord]) -> Written:
+        numbers = await connector_numbers(connection, records)
+        await _alone_with(connection, {numbers[record.connector] for record in records})
+        rows = raw_rows(records, numbers)
+        added = await connection.exec_driver_sql(_INSERT, bulk.as_arrays(rows))
+        new = [tuple(key) for key in added]
+        if new:
+            await connection.exec_driver_sql(_COUNT_NEW, bulk.as_arrays(new))
+        return Written(rows=len(new), redelivered=len(rows) - len(new))
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
         """As `RawStore.retain`."""

@@ -64,7 +64,7 @@ class SqliteEngine:
         with plain_errors():
             Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         async with one_migration_at_a_time():
-            await self.write(lambda connection: connection.run_sync(migrate))
+            await self._writer.write(lambda connection: connection.run_sync(migrate), opening=True)
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """As `Engine.write`."""

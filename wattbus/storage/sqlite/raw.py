@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wattbus.storage import bulk
-from wattbus.storage.engine import Engine
+from wattbus.storage.engine import Engine, TakenBack, rehearsed
 from wattbus.storage.raw import RawRecord
 from wattbus.storage.raw_retention import RawSteppingRetainer
 from wattbus.storage.raw_table import RAW_COLUMNS, RawTableReader, connector_numbers, raw_rows
@@ -46,16 +47,22 @@ class SqliteRawStore(RawTableReader):
 
     async def write(self, records: Sequence[RawRecord]) -> Written:
         """As `RawStore.write`."""
+        if not records:
+            return Written()
+        return await self._engine.write(lambda connection: self._write(connection, records))
 
-        async def work(connection: AsyncConnection) -> Written:
-            rows = raw_rows(records, await connector_numbers(connection, records))
-            last = (await connection.execute(select(func.coalesce(func.max(raw_messages.c.id), 0)))).scalar_one()
-            new = await bulk.insert_large(connection, raw_messages, RAW_COLUMNS, rows, "ON CONFLICT DO NOTHING")
-            if new:
-                await connection.execute(_COUNT_NEW, {"last": last})
-            return Written(rows=new, redelivered=len(rows) - new)
+    async def rehearse(self, records: Sequence[RawRecord]) -> None:
+        """As `RawStore.rehearse`."""
+        with contextlib.suppress(TakenBack):
+            await self._engine.write(lambda connection: rehearsed(self._write(connection, records)))
 
-        return await self._engine.write(work)
+    async def _write(self, connection: AsyncConnection, records: Sequence[RawRecord]) -> Written:
+        rows = raw_rows(records, await connector_numbers(connection, records))
+        last = (await connection.execute(select(func.coalesce(func.max(raw_messages.c.id), 0)))).scalar_one()
+        new = await bulk.insert_large(connection, raw_messages, RAW_COLUMNS, rows, "ON CONFLICT DO NOTHING")
+        if new:
+            await connection.execute(_COUNT_NEW, {"last": last})
+        return Written(rows=new, redelivered=len(rows) - new)
 
     async def retain(self, retention: Retention, now_ms: int) -> Removed:
         """As `RawStore.retain`."""
