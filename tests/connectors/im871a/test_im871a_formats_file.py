@@ -12,7 +12,7 @@ from connectors.im871a.hearing import Formats
 from connectors.im871a.telegram import SeenFormat
 from tests.connectors.im871a.conftest import connector_for, listening, telegram_in_clear
 from tests.connectors.im871a.test_im871a_telegram_compact import COMPACT, FULL, RECORD_FORMAT
-from tests.support.link import WITHIN_S
+from wattbus.testing.link import WITHIN_S
 
 NUMBER = "12345678"
 

@@ -12,9 +12,9 @@ import pytest
 from connectors.im871a.settings import Settings
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER
 from connectors.im871a.simulator import simulate
-from tests.support.link import WITHIN_S
 from wattbus.mqtt.embedded_broker import free_port
 from wattbus.settings import load
+from wattbus.testing.link import WITHIN_S
 
 RECEIVERS = {"im871a": "C+T", "iu891a": "C+T", "amb8465": "C+T", "cul": "T1", "lines": "C+T"}
 

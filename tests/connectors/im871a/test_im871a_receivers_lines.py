@@ -22,11 +22,11 @@ from connectors.im871a.receivers.line_sources import (
 from connectors.im871a.simulated_air import EXAMPLE_METER, ExampleMeter
 from links.serial_pty import PseudoTerminal
 from tests.connectors.im871a.conftest import METERS, connector_for
-from tests.support.link import WITHIN_S, RecordingLink, entered
 from wattbus.errors import LinkDown
 from wattbus.mqtt.client import MqttClient
 from wattbus.mqtt.packets import Outgoing
 from wattbus.settings import BrokerSettings
+from wattbus.testing.link import WITHIN_S, RecordingLink, entered
 
 ENERGY = f"{EXAMPLE_METER}__energy_kwh"
 

@@ -26,8 +26,8 @@ from connectors.im871a.receivers.simulated import (
 from connectors.im871a.simulated_air import EXAMPLE_METER, ExampleMeter
 from links.serial_pty import PseudoTerminal
 from tests.connectors.im871a.conftest import METERS, connector_for, settings_for
-from tests.support.link import WITHIN_S, RecordingLink, entered
 from wattbus.errors import ConfigError
+from wattbus.testing.link import WITHIN_S, RecordingLink, entered
 
 IPERL = bytes.fromhex("1844ae4c4455223368077a55000000041389e20100023b0000")
 # A frame of a real stick, in a comment of wmbusmeters' src/wmbus_iu891a.cc.
