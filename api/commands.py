@@ -102,7 +102,7 @@ class Commands:
                 told = await outcome
         except TimeoutError:
             return PublishedCommand(
-                command_id, message["value"], message["timestamp"], detail="no outcome was told yet"
+                command_id, message["value"], message["timestamp"], detail="no outcome is known yet"
             )
         return PublishedCommand(command_id, message["value"], message["timestamp"], told.outcome, told.detail)
 

@@ -139,7 +139,7 @@ def _boolean(given: JsonValue) -> bool:
 
 
 def _choices(given: JsonValue) -> list[JsonValue] | None:
-    """The reference takes any JSON here, and fails later when it is no list."""
+    """The reference takes any JSON here, and fails later when it is not a list."""
     if given is None:
         return None
     if not isinstance(given, list) or len(given) > MOST_CHOICES or not is_sound(given):

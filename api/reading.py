@@ -186,13 +186,13 @@ class BusReader:
             try:
                 told = DatapointDescription.model_validate(entry)
             except ValidationError:
-                self._note_bad("datapoints", f"{name}/datapoints: an entry is no datapoint")
+                self._note_bad("datapoints", f"{name}/datapoints: an entry is not a datapoint")
                 continue
             is_own = told.topic.startswith(f"{name}/messages/") and told.topic.endswith("/value")
             if is_own and is_topic(told.topic):
                 described.append(told)
             else:
-                self._note_bad("datapoints", f"{name}/datapoints: {told.topic:.200} is no value topic of its own")
+                self._note_bad("datapoints", f"{name}/datapoints: {told.topic:.200} is not a value topic of its own")
         return tuple(described)
 
     def _available(self, connector: LiveConnector, payload: bytes, _: bool) -> None:

@@ -16,10 +16,9 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from connectors.rfm2pi.status_publisher import StatusPublisher
-
 from connectors.rfm2pi import codec, datapoints
 from connectors.rfm2pi.hearing import Hearing
+from connectors.rfm2pi.presence import Presence
 from connectors.rfm2pi.settings import Settings
 from connectors.rfm2pi.simulator import SimulatedNode, simulated_nodes
 from links.serial_silence import SilenceWatch
@@ -75,8 +74,8 @@ class Ear:
         self._nodes = settings.nodes
         self._sensors = {point.key: point for point in datapoints.of_described(self._nodes.described.values())}
         self._plausibility = Plausibility()
-        status_publisher = StatusPublisher(self._nodes, 0, SYSTEM_CLOCK)
-        self._hearing = Hearing(settings, self._nodes, status_publisher, SilenceWatch(None))
+        presence = Presence(self._nodes, 0, SYSTEM_CLOCK)
+        self._hearing = Hearing(settings, self._nodes, presence, SilenceWatch(None))
         self._lines = Lines(512)
         self._moment = 0
 

@@ -196,7 +196,7 @@ def whole_connector(make: Callable[[Meter, int], bytes], meters: int) -> Callabl
         with connector._reception.on(link):
             for data in said:
                 for frame in stick.feed(data):
-                    connector._heard(frame)
+                    connector._heard_by_stick(frame)
         assert link.readings == before + len(said)
         return len(said)
 

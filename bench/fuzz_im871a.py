@@ -164,7 +164,7 @@ class Air:
         with self._connector._reception.on(self):
             for frame in self._stick.feed(data) + self._stick.feed(whole) + self._stick.give_up():
                 if frame.is_telegram:
-                    self._connector._heard(frame)
+                    self._connector._heard_by_stick(frame)
 
     def emit(self, raw: JsonValue, timestamp_ms: int | None = None) -> None:
         dumps(raw)

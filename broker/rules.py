@@ -170,7 +170,7 @@ def _check_topic_line(number: int, words: list[str], user: str) -> None:
     if not user:
         raise ConfigError(f"{where}: a rule needs a `user NAME` line before it")
     if not is_subscription(words[2]):
-        raise ConfigError(f"{where}: {words[2]} is no topic: + and # stand for whole levels, # comes last")
+        raise ConfigError(f"{where}: {words[2]} is not a topic: + and # stand for whole levels, # comes last")
 
 
 def is_subscription(topic: str) -> bool:

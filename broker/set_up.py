@@ -206,7 +206,7 @@ class _Run:
             files.remove(self._folder / place)
 
     def broker_files(self, users: Mapping[str, User], extra: list[str]) -> None:
-        """Configuration, rules, passwords; rules before passwords: nobody comes in before his rules are there."""
+        """Configuration, rules, passwords; rules before passwords: nobody comes in before there are rules."""
         passwords = {name: line_in(self._folder / mqtt_password_place(name)) for name in users}
         rules = access_file(((user.name, user.role, user.kind) for user in users.values()), extra)
         written = {

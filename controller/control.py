@@ -51,7 +51,7 @@ class Control:
     # -- pairs ------------------------------------------------------------------------------------------------------
 
     def set_pairs(self, pairs: Mapping[str, Pair]) -> tuple[list[Actuator], list[str]]:
-        """From now on these are controlled; who is new and who (by topic) has gone, with all that was known of him."""
+        """From now on these are controlled; which are new and which (by topic) have gone, with all known of them."""
         gone = [topic for topic, actuator in self.actuators.items() if pairs.get(topic) != actuator.pair]
         for topic in gone:
             del self.actuators[topic]

@@ -134,7 +134,7 @@ def _outside(setpoint: SetpointItem, sensor: SensorState, margin: float) -> str:
         return f"sensor {text(sensor.value)} is not one of {_wanted(setpoint)}"
     measured = number(sensor.value)
     if measured is None:
-        return f"sensor {text(sensor.value)} is no number"
+        return f"sensor {text(sensor.value)} is not a number"
     low, high = setpoint.min_value, setpoint.max_value
     if not (low is None or low <= measured) or not (high is None or measured <= high):
         return f"sensor {text(sensor.value)} is outside {_wanted(setpoint)}"

@@ -137,7 +137,7 @@ class ObservedState:
 
 
 def _is_no_number(payload: bytes) -> bool:
-    """NaN and Infinity are no JSON, but BEMCom's connectors can send them: such a sensor knows nothing."""
+    """NaN and Infinity are not JSON, but BEMCom's connectors can send them: such a sensor knows nothing."""
     try:
         content = from_json(payload)
     except ValueError:

@@ -67,7 +67,7 @@ def _pair(index: int, entry: JsonValue) -> Pair:
         raise BadMessage(f"[{index}]: not a pair of a sensor and an actuator with their topics") from None
     for topic in (pair.sensor, pair.actuator, pair.setpoint, pair.schedule):
         if not is_topic(topic):
-            raise BadMessage(f"[{index}]: {topic!r:.100} is no topic")
+            raise BadMessage(f"[{index}]: {topic!r:.100} is not a topic")
     if len({pair.sensor, pair.actuator, pair.setpoint, pair.schedule}) < 4:
         raise BadMessage(f"[{index}]: one topic is used twice")
     return pair

@@ -75,7 +75,7 @@ class Controller:
         self._claims: ActuatorOwnership | None = None
         if not settings.controller_dry_run:  # else nothing is driven
             self._claims = ActuatorOwnership(self.name, self._bus, clock, self.control, self._others_changed)
-        self._memory_fault = self._rival_fault = ""
+        self._rival_fault = ""
         dry = ".dry-run" if settings.controller_dry_run else ""  # what was not sent must not count as sent later
         file = settings.data_directory / "controller" / f"{settings.name}{dry}.json"
         self._memory = StateFile(file, settings.mqtt_topic_controlled_datapoints, clock, self._note_memory)
@@ -150,13 +150,12 @@ class Controller:
         return f"{waiting} pairs wait for their retained messages" if waiting else ""
 
     def _note_memory(self, fault: str) -> None:
-        self._memory_fault = fault
-        self._tell_state()
+        self._status_publisher.report_fault("state file", fault, ready=True)
 
     def _tell_state(self) -> None:
         unknown = self._directory.unknown
         waiting = f"not announced yet: {', '.join(unknown[:10])}" if unknown else ""
-        detail = "; ".join(filter(None, (waiting, self._rival_fault, self._memory_fault)))
+        detail = "; ".join(filter(None, (waiting, self._rival_fault)))
         self._status_publisher.set("degraded" if detail else "online", detail)
 
     async def _save(self) -> None:

@@ -60,7 +60,7 @@ class Room:
         return "heating" if self.thermal_power_w > 0 else "cooling"
 
     def set(self, setpoint_c: float) -> None:
-        """Take a new setpoint, clipped to what the heat pump accepts. Raises ValueError when it is no number."""
+        """Take a new setpoint, clipped to what the heat pump accepts. Raises ValueError when it is not a number."""
         if not math.isfinite(setpoint_c):
             raise ValueError(f"{setpoint_c} is no temperature")
         self.setpoint_c = min(max(setpoint_c, LOWEST_SETPOINT_C), HIGHEST_SETPOINT_C)

@@ -49,7 +49,7 @@ class Neighbours:
 
     @property
     def _known(self) -> set[str]:
-        """Who may be a history without saying what he records: an older one, or one that is gone."""
+        """Who may be a history without saying what it records: an older one, or one that is gone."""
         return {topics.HISTORY, *self._shared}
 
     def _compare(self, name: str, records: list[str] | None) -> None:

@@ -203,7 +203,7 @@ class MessageReader:
             try:
                 told = DatapointDescription.model_validate(item)
             except ValueError:
-                self._bad("datapoints", f"{topic}: an entry is no datapoint")
+                self._bad("datapoints", f"{topic}: an entry is not a datapoint")
                 continue
             _announce(records, connector, told.type, told.key, told.topic)
 

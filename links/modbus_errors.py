@@ -5,6 +5,8 @@ from __future__ import annotations
 from links.modbus_frames import EXCEPTION_NAMES
 from wattbus.errors import LinkDown, WattbusError
 
+ACKNOWLEDGE, BUSY = 5, 6
+
 
 class ModbusError(WattbusError):
     """One request failed. `alive`: the unit itself gave a sign of life; `refused`: it will say the same again."""
@@ -27,6 +29,21 @@ class ExceptionAnswer(ModbusError):  # noqa: N818 - the names say what came, or 
         """The exception's standard name and code: `illegal data value (3)`."""
         return f"{EXCEPTION_NAMES.get(self.code, 'unknown exception')} ({self.code})"
 
+    @property
+    def is_busy(self) -> bool:
+        """It was not executed, and can be in a moment (6)."""
+        return self.code == BUSY
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """It was accepted, and takes long (5)."""
+        return self.code == ACKNOWLEDGE
+
+    @property
+    def says_no(self) -> bool:
+        """Whether the request is at fault, and not the state of the device: it will never do this."""
+        return self.code not in (4, 5, 6, 8, 10, 11)
+
 
 class NoAnswer(ModbusError):  # noqa: N818
     """Nothing that answers the request came within the time-out."""
@@ -37,6 +54,10 @@ class BadAnswer(ModbusError):  # noqa: N818
 
     alive = True
     refused = True
+
+
+class OddConfirmation(BadAnswer):
+    """A write was confirmed, and not as it must be: it was executed, or something else was."""
 
 
 class WrongUnit(BadAnswer):

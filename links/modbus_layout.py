@@ -82,7 +82,7 @@ class RegisterLayout:
         if len(registers) != self.count:
             raise ValueError(f"{len(registers)} registers instead of {self.count}")
         data = struct.pack(f">{self.count}H", *registers)
-        return [_from_bytes(field, self._turned(field, data)) for field in self.fields]
+        return [from_bytes(field, self._turned(field, data)) for field in self.fields]
 
     def encode(self, values: Sequence[LayoutScalar]) -> list[int]:
         """Registers for one value per field; pad bytes are 0. Raises DoesNotFit."""
@@ -170,10 +170,11 @@ def _swapped(fields: Sequence[Field], word_order: WordOrder | None, swap_floats:
     return frozenset(swapped)
 
 
-def _from_bytes(field: Field, data: bytes) -> LayoutScalar:
+def from_bytes(field: Field, data: bytes) -> LayoutScalar:
+    """The value in the bytes of a field; NaN and Infinity are None, a text ends at its first NUL."""
     value: int | float | bool | bytes = struct.unpack(field.format, data)[0]
     if isinstance(value, bytes):
-        return value.rstrip(b"\0").decode("utf-8", errors="replace")
+        return value.split(b"\0", 1)[0].decode("utf-8", errors="replace")
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -198,7 +199,7 @@ def _to_bytes(field: Field, value: LayoutScalar) -> bytes:
 
 def _text_bytes(field: Field, value: LayoutScalar) -> bytes:
     if not isinstance(value, str):
-        raise DoesNotFit(f"{value!r} is no text")
+        raise DoesNotFit(f"{value!r} is not text")
     encoded = value.encode()
     room = field.size - 1 if field.code == "p" else field.size
     if len(encoded) > room:
@@ -219,7 +220,7 @@ def _number(value: LayoutScalar) -> int | float:
         try:
             value = float(value) if not value.strip().lstrip("+-").isdecimal() else int(value)
         except ValueError:
-            raise DoesNotFit(f"{value!r} is no number") from None
+            raise DoesNotFit(f"{value!r} is not a number") from None
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         raise DoesNotFit(f"{value} cannot be written")
     return value
@@ -238,7 +239,7 @@ def scaled(value: LayoutScalar, factor: float | None) -> LayoutScalar:
 
 
 def unscaled(value: LayoutScalar, factor: float | None) -> LayoutScalar:
-    """The reverse of `scaled`, for writing. Raises DoesNotFit when `value` is no number."""
+    """The reverse of `scaled`, for writing. Raises DoesNotFit when `value` is not a number."""
     if factor is None:
         return value
     number = _number(value)

@@ -84,13 +84,13 @@ def _timestamp(text: str) -> int:
 
 
 def _version(text: str) -> str | None:
-    """A version that is no text is not worth losing the message for."""
+    """A version that is not text is not worth losing the message for."""
     version = _DECODER.decode(text)
     return version if isinstance(version, str) and is_text(version) else None
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 # The values are not used. As a float an integer may have more digits than Python would read.

@@ -1,4 +1,4 @@
-"""The contract of a connector: what its author writes, and what the runtime gives him.
+"""The contract of a connector: what its author writes, and what the runtime gives it.
 
 A connector is a class with four methods, and a fifth if it likes (`Accompanied`). Everything else (MQTT, discovery,
 flattening, raw messages, heartbeat, logs, status, retries, buffering, command checks, outcomes, metrics, staleness) is

@@ -14,7 +14,7 @@ DEEPEST = 100  # levels of a raw message
 
 @dataclass(slots=True)
 class FlatReading:
-    """One reading, key → value; `faults` names what was no value."""
+    """One reading, key → value; `faults` names what was not a value."""
 
     values: dict[str, Scalar] = field(default_factory=dict)
     sensors: list[Datapoint] = field(default_factory=list)
@@ -27,9 +27,9 @@ def flatten(reading: Reading) -> FlatReading:
     for key, leaf in _leaves("", reading.values):
         quantity = leaf if isinstance(leaf, Quantity) else Quantity(leaf)
         if not is_scalar(quantity.value):
-            flat.faults.append(f"{key}: {quantity.value!r:.80} is no value")
+            flat.faults.append(f"{key}: {quantity.value!r:.80} is not a value")
         elif not is_text(key):
-            flat.faults.append(f"{key!r:.80} is no key")
+            flat.faults.append(f"{key!r:.80} is not a key")
         elif key in flat.values:
             flat.faults.append(f"{key}: two values have this key")
         else:
@@ -50,16 +50,16 @@ def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def raw_fault(raw: Any, path: str = "", depth: int = 0) -> str:
-    """Why a raw message is no JSON (NaN, bytes, keys that are no text, …) and where; "" when it is."""
+    """Why a raw message is not JSON (NaN, bytes, keys that are not text, …) and where; "" when it is."""
     where = f" at {path}" if path else ""
     if isinstance(raw, Mapping):
         if wrong := [name for name in raw if not isinstance(name, str) or not is_text(name)]:
-            return f"{wrong[0]!r:.80}{where} is no key"
+            return f"{wrong[0]!r:.80}{where} is not a key"
         inner = [(f"{path}.{name}" if path else name, value) for name, value in raw.items()]
     elif isinstance(raw, list | tuple):
         inner = [(f"{path}[{index}]", value) for index, value in enumerate(raw)]
     else:
-        return "" if is_scalar(raw) else f"{raw!r:.80}{where} is no JSON"
+        return "" if is_scalar(raw) else f"{raw!r:.80}{where} is not JSON"
     if depth == DEEPEST:
         return f"it is nested more than {DEEPEST} levels deep"
     return next((fault for place, value in inner if (fault := raw_fault(value, place, depth + 1))), "")

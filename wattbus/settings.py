@@ -200,7 +200,7 @@ def load(settings_class: type[S], variables: Mapping[str, str], **defaults: str)
     """Make settings from variables. Raises ConfigError, one line per fault, naming variable and path.
 
     `NAME_FILE` is accepted for any setting NAME (its value is the file's content) unless a setting has that name
-    itself. An empty variable counts as not given where the setting is no text.
+    itself. An empty variable counts as not given where the setting is not text.
     """
     merged = {name.upper(): value for name, value in {**defaults, **variables}.items()}
     fields = {name.upper(): field for name, field in settings_class.model_fields.items()}

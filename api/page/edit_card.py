@@ -62,7 +62,7 @@ class EditCard:
         try:
             body["allowed_values"] = json.loads(body["allowed_values"]) if body["allowed_values"].strip() else None
         except ValueError:
-            show_fault(self._fields["allowed_values"], 'This is no JSON: write it as [1, 2, 3] or ["low", "high"].')
+            show_fault(self._fields["allowed_values"], 'This is not JSON: write it as [1, 2, 3] or ["low", "high"].')
             return
         changed = {name: value for name, value in body.items() if value != self._before(name)}
         try:

@@ -142,5 +142,5 @@ def _as_text(data: bytes) -> str:
     if data.lstrip(b"\r\n\0")[:1] == b"/":
         return data.decode(ENCODING)
     is_binary = bool(data) and data[0] in DLMS_NOTIFICATIONS
-    what = "a binary DLMS message" if is_binary else f"no telegram: it begins with {data[:4].hex()}"
+    what = "a binary DLMS message" if is_binary else f"not a telegram: it begins with {data[:4].hex()}"
     raise CannotOpen("text", f"the keys are right, and what they open is {what}; this connector reads telegrams (text)")

@@ -63,7 +63,7 @@ class FrameFinder:
                 continue
             opened = self._open(bytes(self._bytes[place:end]))
             if opened is not None and opened.fault is None:
-                # What failed and reaches into this one was no frame.
+                # What failed and reaches into this one was not a frame.
                 found += [*(one for its_end, one in failed if its_end <= place), opened]
                 self._cut(end)
                 return True

@@ -45,7 +45,7 @@ _UNITS: Mapping[str, str] = {
 
 
 def number(text: str) -> int | float | str | None:
-    """A number, exactly: one that no double holds as it is printed stays text. None when `text` is no number."""
+    """A number, exactly: one that no double holds as it is printed stays text. None when `text` is not a number."""
     if _NUMBER.fullmatch(text) is None:
         return None
     if "." not in text:

@@ -2,30 +2,37 @@
 
 {"telegram": "2c44…", "rssi": -71.5, "format": "0404…"}     a telegram without link CRCs, starting with its L field;
                                                              the format where a compact frame needs a learnt one
-{"stranger": {"manufacturer": "KAM", "id": "32666857", …}}   a meter that is heard and not configured; `like`: which
+{"unconfigured_meter": {"manufacturer": "KAM", "id": "32666857", …}}
+                                                             a meter that is heard and not configured; `like`: which
                                                              of ours has the same number; `known`: it is configured now
 {"wired": "68…16"}                                           a wired M-Bus long frame (for `wattbus decode`)
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from connectors.im871a import hci
+from connectors.im871a.receivers.text import telegrams_in
 from connectors.im871a.registry import Meter
 from connectors.im871a.telegram import (
     Header,
     Telegram,
     decode_wired,
     decrypt_frame,
+    mend_length,
     parse_hex,
     read_header,
+    split_frames,
     strip_crcs,
 )
 from wattbus.connector import Quantity, Reading
 from wattbus.errors import DecodeError
 from wattbus.jsontext import JsonValue
+
+UNCONFIGURED = ("unconfigured_meter", "stranger")  # the latter in older raw messages
 
 
 class NotEncrypted(DecodeError):  # noqa: N818
@@ -41,19 +48,19 @@ class Meters(Protocol):
 # -- raw messages -----------------------------------------------------------------------------------------------------
 
 
-def raw_telegram(telegram: bytes, rssi: int | None = None, learnt_format: bytes | None = None) -> JsonValue:
-    """A telegram as it is kept. `rssi` is the stick's byte."""
+def raw_telegram(telegram: bytes, rssi_dbm: float | None = None, learnt_format: bytes | None = None) -> JsonValue:
+    """A telegram as it is kept."""
     raw: dict[str, JsonValue] = {"telegram": telegram.hex()}
-    if rssi is not None:
-        raw["rssi"] = hci.rssi_dbm(rssi)
+    if rssi_dbm is not None:
+        raw["rssi"] = rssi_dbm
     if learnt_format is not None:
         raw["format"] = learnt_format.hex()
     return raw
 
 
-def raw_stranger(header: Header, *, like: str = "", known: bool = False) -> JsonValue:
-    """What is told of a meter that nobody has configured. `like`: the meter of ours that has the same number."""
-    stranger: dict[str, JsonValue] = {
+def raw_unconfigured(header: Header, *, like: str = "", known: bool = False) -> JsonValue:
+    """What is published of a meter that nobody has configured. `like`: the meter of ours that has the same number."""
+    meter: dict[str, JsonValue] = {
         "manufacturer": header.manufacturer,
         "id": header.id,
         "version": header.version,
@@ -62,22 +69,38 @@ def raw_stranger(header: Header, *, like: str = "", known: bool = False) -> Json
         "security": header.security,
     }
     if like:
-        stranger["like"] = like
+        meter["like"] = like
     if known:
-        stranger["known"] = True
-    return {"stranger": stranger}
+        meter["known"] = True
+    return {"unconfigured_meter": meter}
 
 
 def raw_messages(lines: Iterable[str]) -> Iterator[JsonValue]:
     """The raw messages in recorded text, for `wattbus decode`: a telegram per line as hexadecimal digits.
 
-    As the stick sent it (`a5 82 03 …`), with or without link CRCs, or a wired long frame (`68 … 16`). Raw messages as
-    JSON are taken as they are by the command itself.
+    As the stick sent it (`a5 82 03 …`), with or without link CRCs, or a wired long frame (`68 … 16`). Several telegrams
+    in one line become as many raw messages. Raw messages as JSON are taken as they are by the command itself.
     """
     for line in lines:
         text = line.strip()
         if text and not text.startswith("#"):
-            yield {"hex": text}
+            for part in _parts(text):
+                yield {"hex": part}
+
+
+def _parts(text: str) -> list[str]:
+    """The telegrams in a line, as text; the whole line where it is one, or none that makes sense."""
+    try:
+        data = parse_hex(text)
+    except DecodeError:
+        with contextlib.suppress(DecodeError):
+            return [one.telegram.hex() for one in telegrams_in(text)]
+        return [text]
+    if data[:1] == bytes([hci.START]):
+        parts = [frame.encode(crc=True) for frame in hci.Frames().feed(data)]
+        return [part.hex() for part in parts] if len(parts) > 1 and b"".join(parts) == data else [text]
+    parts = split_frames(data)
+    return [part.hex() for part in parts] if len(parts) > 1 else [text]
 
 
 def telegram_of(text: str) -> bytes:
@@ -98,8 +121,9 @@ def decode(raw: JsonValue, meters: Meters) -> list[Reading]:
     typed = "hex" in raw  # by a person; published telegrams were often decrypted before
     if typed:
         raw = _recognized(_bytes(raw, "hex"))
-    if "stranger" in raw:
-        return [_stranger(raw["stranger"])]
+    for name in UNCONFIGURED:
+        if name in raw:
+            return [_unconfigured(raw[name])]
     if "wired" in raw:
         return [reading(decode_wired(_bytes(raw, "wired"), accept_plain=True))]
     telegram = _bytes(raw, "telegram")
@@ -128,26 +152,26 @@ def reading(telegram: Telegram, meter: Meter | None = None, rssi: float | None =
         for field, quantity in telegram.fields.items()
     }
     if rssi is not None:
-        values[f"{id_}__rssi_dbm"] = Quantity(rssi, "dB[mW]", f"{called}signal strength at the stick")
+        values[f"{id_}__rssi_dbm"] = Quantity(rssi, "dB[mW]", f"{called}signal strength at the receiver")
     return Reading(values, device=id_)
 
 
-def _stranger(stranger: JsonValue) -> Reading:
-    if not isinstance(stranger, Mapping):
-        raise DecodeError("a stranger is told of by an object")
+def _unconfigured(meter: JsonValue) -> Reading:
+    if not isinstance(meter, Mapping):
+        raise DecodeError("an unconfigured meter is announced by an object")
     try:
-        text = "{manufacturer} {id}, version {version}, {medium}".format_map(stranger)
+        text = "{manufacturer} {id}, version {version}, {medium}".format_map(meter)
     except KeyError as error:
-        raise DecodeError(f"the announcement of a stranger has no {error}") from None
-    if stranger.get("needs_key"):
+        raise DecodeError(f"the announcement of an unconfigured meter has no {error}") from None
+    if meter.get("needs_key"):
         text += ", needs a key"
-    elif stranger.get("security") not in ("none", None):
+    elif meter.get("security") not in ("none", None):
         text += ", in a form that cannot be read here"
-    if like := stranger.get("like"):
+    if like := meter.get("like"):
         text += f", comes under the same number as the configured {like}"
-    name = f"stranger__{stranger['manufacturer']}-{stranger['id']}"
-    told = None if stranger.get("known") else text
-    return Reading({name: Quantity(told, "", "a meter that is heard and not configured; empty once it is")})
+    name = f"unconfigured_meter__{meter['manufacturer']}-{meter['id']}"
+    shown = None if meter.get("known") else text
+    return Reading({name: Quantity(shown, "", "a meter that is heard and not configured; empty once it is")})
 
 
 def _recognized(data: bytes) -> dict[str, JsonValue]:
@@ -160,7 +184,7 @@ def _recognized(data: bytes) -> dict[str, JsonValue]:
             raise DecodeError("not one telegram of the stick: its CRC is wrong, or it is something else")
     if data[:1] == b"\x68" and len(data) > 5 and data[3:4] == b"\x68" and data[1] == data[2]:
         return {"wired": data.hex()}
-    return {"telegram": strip_crcs(data).hex()}
+    return {"telegram": strip_crcs(mend_length(data)).hex()}
 
 
 def _bytes(raw: Mapping[str, JsonValue], name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The wireless M-Bus connector: a stick that hears every meter around, and the few that are ours."""
+"""The wireless M-Bus connector: a receiver that hears every meter around, and the few that are ours."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from connectors.im871a import codec
-from connectors.im871a.hci import HciFrame
+from connectors.im871a.formats_file import FormatsFile
+from connectors.im871a.hci import HciFrame, rssi_dbm
 from connectors.im871a.meters_file import MetersFile
 from connectors.im871a.recalc import ReCalc
+from connectors.im871a.receivers.choosing import choose
+from connectors.im871a.receivers.heard import HeardTelegram
 from connectors.im871a.reception import Reception
 from connectors.im871a.registry import MeterRegistry
 from connectors.im871a.settings import Settings
@@ -38,16 +41,18 @@ def create(settings: Settings) -> Im871a:
 
 
 class Im871a:
-    """Hears telegrams through one stick, and keeps those of the configured meters."""
+    """Hears telegrams through one receiver, and keeps those of the configured meters."""
 
     def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         self._settings = settings
         self._clock = clock
-        self._silence = SilenceWatch(settings.im871a_silent_seconds or None, clock, what=settings.im871a_port)
+        self._silence = SilenceWatch(settings.im871a_silent_seconds or None, clock, what=_what(settings))
         self.meters = MeterRegistry(SOURCES)
         self.meters.replace("settings", settings.im871a_meters)
         self._file = self._meters_file()
         self._recalc = ReCalc(settings, self.meters, clock) if settings.recalc_gateway_id else None
+        self._formats_file = FormatsFile(settings.data_directory / f"{settings.connector_name}-formats.json")
+        self._receiver = None if settings.im871a_receiver == "im871a" else choose(settings, self._silence)
         self._reception = Reception(settings, self.meters, self._recalc, clock)
         self.meters.on_change = self._reception.meters_changed
 
@@ -66,17 +71,33 @@ class Im871a:
     async def accompany(self) -> None:
         """Follow the file of meters, and talk to ReCalc, whether the stick is there or not."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_formats(), name="learnt formats")
             if self._file is not None:
                 tasks.create_task(self._file.follow(), name="file of meters")
             if self._recalc is not None:
                 tasks.create_task(self._recalc.run(), name="ReCalc")
-            await asyncio.Event().wait()  # also where there is neither
+
+    async def _keep_formats(self) -> NoReturn:
+        while True:
+            await self._clock.sleep(LOOK_EVERY_S)
+            if news := self._reception.formats.news():
+                await asyncio.to_thread(self._formats_file.write, news)
 
     async def run(self, link: Link) -> None:
-        """Listen. Raises LinkDown when the stick is away, does not answer, or hears nothing for long."""
+        """Listen. Raises LinkDown when the receiver is away, does not answer, or hears nothing for long."""
+        self._reception.formats.recall(await asyncio.to_thread(self._formats_file.read))
+        if self._receiver is None:
+            await self._through_stick(link)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            with self._reception.on(link):
+                tasks.create_task(self._look_around(), name="meters that come and go")
+                await self._receiver.run(link, self._heard)
+
+    async def _through_stick(self, link: Link) -> NoReturn:
         async with open_line(self._settings.port) as line, asyncio.TaskGroup() as tasks:
             with self._reception.on(link):
-                stick = Stick(line, self._heard, self._clock)
+                stick = Stick(line, self._heard_by_stick, self._clock)
                 tasks.create_task(stick.read(), name="stick")
                 await self._silence.opened(stick.reset)
                 information = await stick.listen(self._settings.im871a_link_mode)
@@ -95,9 +116,12 @@ class Im871a:
         """Meters take no commands."""
         raise CommandRejected(f"{key}: meters on the radio link take no commands")
 
-    def _heard(self, frame: HciFrame) -> None:
+    def _heard_by_stick(self, frame: HciFrame) -> None:
+        self._heard(HeardTelegram(frame.telegram, None if frame.rssi is None else rssi_dbm(frame.rssi)))
+
+    def _heard(self, heard: HeardTelegram) -> None:
         self._silence.fed()
-        self._reception.take(frame)
+        self._reception.take(heard)
 
     async def _check(self, stick: Stick) -> NoReturn:
         counted = 0
@@ -111,3 +135,8 @@ class Im871a:
         while True:
             await self._clock.sleep(LOOK_EVERY_S)
             self._reception.look_around()
+
+
+def _what(settings: Settings) -> str:
+    is_line = settings.im871a_receiver == "lines" and settings.im871a_lines_from != "serial"
+    return settings.im871a_lines_from if is_line else settings.im871a_port

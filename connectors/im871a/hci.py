@@ -174,7 +174,7 @@ class Frames:
         return not (is_answer and len(self._buffer) > 3 and self._buffer[3] > LONGEST_UNCHECKED_ANSWER)
 
     def _length(self) -> int | None:
-        """Bytes of the frame at the begin of the buffer, None when it is not known yet."""
+        """Bytes of the frame at the start of the buffer, None when it is not known yet."""
         if len(self._buffer) < 4:
             return None
         control = self._buffer[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from connectors.im871a.registry import Meter
 from connectors.im871a.telegram import Header, SeenFormat
@@ -86,6 +86,16 @@ class Formats:
 
     def __init__(self) -> None:
         self._formats: dict[int, bytes] = {}
+        self._has_news = False
+
+    def recall(self, formats: Mapping[int, bytes]) -> None:
+        """Those that were shown before a restart."""
+        self._formats = {**formats, **self._formats}
+
+    def news(self) -> Mapping[int, bytes]:
+        """All of them, when one was shown since the last call; else none."""
+        news, self._has_news = (dict(self._formats) if self._has_news else {}), False
+        return news
 
     def learn(self, seen: SeenFormat | None) -> bytes | None:
         """Take what a full frame shows; give what a compact one needs, None where that was not shown yet."""
@@ -93,6 +103,7 @@ class Formats:
             return None
         if seen.record_format is None:
             return self._formats.get(seen.signature)
-        if seen.signature in self._formats or len(self._formats) < MOST_FORMATS:
+        if self._formats.get(seen.signature) != seen.record_format and len(self._formats) < MOST_FORMATS:
             self._formats[seen.signature] = seen.record_format
+            self._has_news = True
         return None

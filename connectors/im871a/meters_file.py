@@ -97,4 +97,4 @@ def _parsed(content: bytes) -> dict[str, MeterConfig]:
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return f"cannot read it: {error.strerror or error}"
-    return "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+    return "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)

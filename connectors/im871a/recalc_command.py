@@ -67,9 +67,9 @@ def _entries(payload: bytes) -> list[Any]:
     try:
         entries = loads(payload)
     except ValueError:
-        raise ValueError("the command is no JSON") from None
+        raise ValueError("the command is not JSON") from None
     if not isinstance(entries, list):
-        raise ValueError("the command is no list of meters")
+        raise ValueError("the command is not a list of meters")
     if len(entries) > MOST_METERS:
         raise ValueError(f"a command has at most {MOST_METERS} meters")
     return entries

@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connectors.im871a.meters_config import MetersConfig
+from connectors.im871a.receivers import amb8465, cul, iu891a
+from connectors.im871a.receivers.line_sources import LineAddress, parse_address
 from links.serial_port import SerialPort, SerialUrl
 from wattbus.settings import ConnectorSettings
 
 LinkMode = Literal["S1", "S1-m", "S2", "T1", "T2", "R2", "C1A", "C1B", "C2A", "C2B", "C+T"]
 FAULTS = ("noise", "cut", "crc", "mute", "silence", "stubborn")  # of the simulated stick
+Receivers = Literal["im871a", "iu891a", "amb8465", "cul", "lines"]
+BAUD_RATES = {"im871a": 57_600, "iu891a": iu891a.BAUD_RATE, "amb8465": amb8465.BAUD_RATE, "cul": cul.BAUD_RATE}
+MODES: dict[str, Collection[str]] = {"iu891a": iu891a.MODES, "amb8465": amb8465.MODES, "cul": cul.MODES}
 Seconds = Annotated[float, Field(ge=0)]
+
+
+def _checked_address(text: str) -> str:
+    parse_address(text.strip())
+    return text.strip()
+
+
+LinesFrom = Annotated[str, AfterValidator(_checked_address)]
 
 
 class Settings(ConnectorSettings):
     """Where the stick is, and which meters are listened to."""
 
+    im871a_receiver: Receivers = Field(
+        "im871a",
+        description="What hears the meters: the stick `im871a`; `iu891a` (also the iU893A); `amb8465` (also Metis-II); "
+        "`cul` (nanoCUL and others with culfw); `lines`: a program or gateway that hands over telegrams as text.",
+    )
+    im871a_lines_from: LinesFrom = Field(
+        "serial",
+        description="With `IM871A_RECEIVER=lines`: `tcp://host:port` (we connect), `tcp-listen://address:port`, "
+        "`udp-listen://address:port`, `serial` (`IM871A_PORT`), `stdin`, `mqtt:topic` (the broker of this connector), "
+        "`mqtt://host:port/topic` or `mqtts://…` (another one).",
+    )
+    im871a_lines_username: str = Field("", description="User at the other broker with the telegrams.")
+    im871a_lines_password: SecretStr = Field(SecretStr(""), description="Password at the other broker.")
     im871a_port: SerialUrl = Field(
         "usb://10c4:ea60",
         description="The stick: a path (`/dev/serial/by-id/…`), `usb://10c4:ea60` or `usb://10c4:ea60:SERIAL` (the "
         "USB bridge of the iM871A-USB), `socket://host:port`, `rfc2217://host:port`.",
     )
-    im871a_baudrate: int = Field(57600, ge=1200, le=921_600, description="Speed of the serial port (bit/s).")
+    im871a_baudrate: int = Field(
+        57600,
+        ge=1200,
+        le=921_600,
+        description="Speed of the serial port (bit/s). When not set, with another receiver than the iM871A, it is that "
+        "receiver's own: 115200 (iU891A), 9600 (AMB8465, lines), 38400 (CUL).",
+    )
     im871a_link_mode: LinkMode = Field(
         "C+T",
         description="What the stick listens to: `C+T` (both, from firmware 0x14 on), `T1`, `C1A`, `C1B`, `S1` and so "
@@ -91,6 +124,21 @@ class Settings(ConnectorSettings):
             raise ValueError("RECALC_ALLOW_STOP needs RECALC_GATEWAY_ID")
         return self
 
+    @model_validator(mode="after")
+    def _receiver_knows_the_mode(self) -> Self:
+        modes = MODES.get(self.im871a_receiver)
+        if modes is not None and self.im871a_link_mode not in modes:
+            raise ValueError(
+                f"IM871A_LINK_MODE: {self.im871a_receiver} cannot listen to {self.im871a_link_mode}: {', '.join(modes)}"
+            )
+        return self
+
     @property
     def port(self) -> SerialPort:
-        return SerialPort(self.im871a_port, baudrate=self.im871a_baudrate)
+        is_told = "im871a_baudrate" in self.model_fields_set
+        speed = self.im871a_baudrate if is_told else BAUD_RATES.get(self.im871a_receiver, 9600)
+        return SerialPort(self.im871a_port, baudrate=speed)
+
+    @property
+    def lines_from(self) -> LineAddress:
+        return parse_address(self.im871a_lines_from)

@@ -28,15 +28,15 @@ class _Known:
 
 
 class Trust:
-    """Numbers are unique for one manufacturer only, so a stranger may have the number of one of our meters.
+    """Numbers are unique for one manufacturer only, so a foreign meter may have the number of one of our meters.
 
-    Whoever could be read first under a meter's number is the meter; others are strangers from then on.
+    Whoever could be read first under a meter's number is the meter; others are unconfigured meters from then on.
     """
 
     def __init__(self) -> None:
         self._meters: dict[str, _Known] = {}
 
-    def is_stranger(self, meter: Meter, header: Header) -> bool:
+    def is_another(self, meter: Meter, header: Header) -> bool:
         """Whether this is another one with the meter's number."""
         known = self._meters.get(meter.id)
         return known is not None and known.who not in (None, _who(header))

@@ -1,82 +1,24 @@
-"""Raw words of registers and coils <-> values. Pure, given the settings."""
+"""Values of commands -> words to write; `decoder` has the other way. Pure, given the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
-from connectors.modbus_tcp.config import (
-    READ_METHODS,
-    ModbusConfig,
-    ReadBits,
-    ReadRegisters,
-    WriteCoil,
-    WriteCoils,
-    WriteRegisters,
-    key,
-)
-from links.modbus_layout import DoesNotFit, scaled, unscaled
+from connectors.modbus_tcp.config import ModbusConfig, WriteCoil, WriteCoils, WriteRegisters
+from connectors.modbus_tcp.decoder import Decoder, UnitValues
+from links.modbus_layout import DoesNotFit, unscaled
 from wattbus.connector import Scalar
-from wattbus.errors import CommandRejected, DecodeError
+from wattbus.errors import CommandRejected
 from wattbus.jsontext import JsonValue
 
-
-@dataclass(frozen=True, slots=True)
-class UnitValues:
-    """The values of one unit, by key."""
-
-    unit: int
-    values: Mapping[str, Scalar]
+# The decoder of the configuration that was used last: preparing costs as much as a poll.
+_prepared: tuple[ModbusConfig, bool, Decoder] | None = None
 
 
 def decode(raw: JsonValue, config: ModbusConfig, *, swap_floats: bool = False) -> list[UnitValues]:
-    """The values in a raw message.
-
-    Ours: `{"unit": 1, "read_coils": {"<first address>": [true, …]}, …}`. BEMCom's, which may hold several units:
-    `{"read_coils": {"<index in MODBUS_CONFIG>": [true, …]}, …}`. Ranges that the settings do not have are passed
-    over. Raises DecodeError when the message has another form, or nothing in it can be decoded.
-    """
-    if not isinstance(raw, Mapping):
-        raise DecodeError("a raw Modbus message is an object")
-    by_unit: dict[int, dict[str, Scalar]] = {}
-    for method, entry, words in _ranges(raw, config):
-        by_unit.setdefault(entry.unit, {}).update(_values(method, entry, words, swap_floats))
-    if not by_unit:
-        raise DecodeError("no range in it is in MODBUS_CONFIG")
-    return [UnitValues(unit, values) for unit, values in by_unit.items()]
-
-
-def _ranges(
-    raw: Mapping[str, JsonValue], config: ModbusConfig
-) -> Iterator[tuple[str, ReadBits | ReadRegisters, list[int]]]:
-    for method in READ_METHODS:
-        ranges = raw.get(method, {})
-        if not isinstance(ranges, Mapping):
-            raise DecodeError(f"{method}: expected an object")
-        known: dict[str, list[ReadBits | ReadRegisters]] = {}  # the name of a range → its entries
-        for index, entry in enumerate(getattr(config, method)):
-            if raw.get("unit", entry.unit) == entry.unit:
-                known.setdefault(str(entry.address) if "unit" in raw else str(index), []).append(entry)
-        for name, words in ranges.items():
-            if not isinstance(words, list) or not all(isinstance(word, int) and 0 <= word <= 0xFFFF for word in words):
-                raise DecodeError(f"{method}.{name}: expected a list of words")
-            for entry in known.get(name, ()):
-                yield method, entry, words
-
-
-def _values(
-    method: str, entry: ReadBits | ReadRegisters, words: list[int], swap_floats: bool
-) -> Iterator[tuple[str, Scalar]]:
-    if len(words) != entry.count:
-        raise DecodeError(f"{method}, address {entry.address}: {len(words)} words instead of {entry.count}")
-    if isinstance(entry, ReadBits):
-        for index, bit in enumerate(words):
-            yield key(method, entry.unit, entry.address + index), bool(bit)
-        return
-    layout = entry.layout(swap_floats)
-    for field, value in zip(layout.fields, layout.decode(words), strict=True):
-        address = entry.address + field.address
-        yield key(method, entry.unit, address), scaled(value, entry.scaling_factors.get(address))
+    """`Decoder.decode`, for who has no decoder. Raises DecodeError."""
+    global _prepared
+    if _prepared is None or _prepared[0] is not config or _prepared[1] != swap_floats:
+        _prepared = config, swap_floats, Decoder(config, swap_floats=swap_floats)
+    return _prepared[2].decode(raw)
 
 
 def encode(entry: WriteCoil | WriteCoils | WriteRegisters, value: Scalar, *, swap_floats: bool = False) -> list[int]:
@@ -93,6 +35,10 @@ def encode(entry: WriteCoil | WriteCoils | WriteRegisters, value: Scalar, *, swa
 
 def _registers(entry: WriteRegisters, value: Scalar, swap_floats: bool) -> list[int]:
     layout = entry.layout(swap_floats)
+    if entry.is_switch:
+        return layout.encode([entry.on if _bit(value) else entry.off])
+    if entry.offset:
+        value = _without_offset(value, entry.offset)
     parts = [value] if layout.fields[0].kind == "text" else _parts(value, len(layout.fields))
     factors = [entry.factor(entry.address + field.address) for field in layout.fields]
     return layout.encode(
@@ -109,6 +55,13 @@ def _parts(value: Scalar, count: int) -> list[Scalar]:
     if len(parts) != count:
         raise DoesNotFit(f"{len(parts)} value(s) where {count} are expected, as one text with blanks between")
     return parts
+
+
+def _without_offset(value: Scalar, offset: float) -> Scalar:
+    try:
+        return float(value or 0) - offset
+    except ValueError:
+        raise DoesNotFit(f"{value!r} is not a number") from None
 
 
 def _bit(value: Scalar) -> bool:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+from connectors.modbus_tcp.value_rules import (
+    LAST_ADDRESS,
+    Address,
+    BitRules,
+    Factor,
+    Key,
+    ValueRules,
+    WholeNumber,
+)
 from links.modbus_layout import LayoutScalar, RegisterLayout, parse
 
 log = logging.getLogger(__name__)
 
-LAST_ADDRESS = 0xFFFF
+MOST_REGISTERS = 125
 MOST_COILS_WRITTEN = 1968  # Modbus Application Protocol V1.1b3 section 6.11
 MOST_REGISTERS_WRITTEN = 123  # section 6.12
-
-
-def _factor(factor: float) -> float:
-    if factor == 0 or not math.isfinite(factor):
-        raise ValueError("a scaling factor is a number other than 0")
-    return factor
 
 
 def _datatypes(text: str) -> str:
@@ -30,8 +32,6 @@ def _datatypes(text: str) -> str:
 
 
 Datatypes = Annotated[str, AfterValidator(_datatypes)]
-Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
-Factor = Annotated[float, AfterValidator(_factor)]
 PerAddress = Mapping[Address, Factor]
 TextPerAddress = Mapping[Address, str]
 
@@ -67,10 +67,18 @@ def _only_addresses(name: str, given: Mapping[int, Any], addresses: list[int]) -
             raise ValueError(f"{name}: {address} is not the address of a value here (values are at {known})")
 
 
-class ReadBits(Entry):
+class ReadEntry(Entry):
+    """What every entry of a read method may have: an own poll interval (s), how many words may be read beside it."""
+
+    poll_seconds: float | None = Field(default=None, gt=0)
+    gap: int = Field(default=0, ge=0, le=MOST_REGISTERS)
+
+
+class ReadBits(ReadEntry):
     """An entry of `read_coils` or `read_discrete_inputs`."""
 
     count: int = Field(ge=1, le=LAST_ADDRESS + 1)
+    values: Mapping[Address, BitRules] = {}
     descriptions: TextPerAddress = Field(default={}, validation_alias=AliasChoices("descriptions", "names"))
 
     @property
@@ -79,11 +87,18 @@ class ReadBits(Entry):
 
     @model_validator(mode="after")
     def _describes_own_coils(self) -> Self:
-        _only_addresses("descriptions", self.descriptions, list(range(self.address, self.address + self.count)))
+        addresses = list(range(self.address, self.address + self.count))
+        _only_addresses("descriptions", self.descriptions, addresses)
+        _only_addresses("values", self.values, addresses)
         return self
 
+    def rules(self, address: int) -> BitRules:
+        """What is said about this coil."""
+        own = self.values.get(address, BitRules())
+        return own if own.name else own.model_copy(update={"name": self.descriptions.get(address, "")})
 
-class ReadRegisters(Entry):
+
+class ReadRegisters(ReadEntry):
     """An entry of `read_holding_registers` or `read_input_registers`."""
 
     count: int = Field(ge=1, le=LAST_ADDRESS + 1)
@@ -92,6 +107,18 @@ class ReadRegisters(Entry):
     word_order: Literal["big", "little"] | None = None
     units: TextPerAddress = {}
     descriptions: TextPerAddress = Field(default={}, validation_alias=AliasChoices("descriptions", "names"))
+    values: Mapping[Address, ValueRules] = {}
+
+    def rules(self, address: int) -> ValueRules:
+        """What is said about the value at this address, in `values` or in the maps of the whole entry."""
+        own = self.values.get(address, ValueRules())
+        return own.model_copy(
+            update={
+                "name": own.name or self.descriptions.get(address, ""),
+                "unit": own.unit or self.units.get(address, ""),
+                "scaling_factor": own.scaling_factor or self.scaling_factors.get(address),
+            }
+        )
 
     def layout(self, swap_floats: bool) -> RegisterLayout:
         return parse(self.datatypes, self.word_order, swap_floats=swap_floats)
@@ -112,6 +139,11 @@ class ReadRegisters(Entry):
         addresses = [self.address + one.address for one in layout.fields]
         _only_addresses("units", self.units, addresses)
         _only_addresses("descriptions", self.descriptions, addresses)
+        _only_addresses("values", self.values, addresses)
+        for one in layout.fields:
+            own = self.values.get(self.address + one.address, ValueRules())
+            if fault := own.fault_for(one.kind, one.size):
+                raise ValueError(f"values, {self.address + one.address}: {fault}")
         return self
 
 
@@ -119,15 +151,18 @@ def _check_scaling(factors: Mapping[int, float], layout: RegisterLayout, start: 
     _only_addresses("scaling_factors", factors, [start + one.address for one in layout.fields])
     for one in layout.fields:
         if start + one.address in factors and one.kind in ("text", "bool"):
-            raise ValueError(f"scaling_factors: the value at {start + one.address} is no number (type {one.code})")
+            raise ValueError(f"scaling_factors: the value at {start + one.address} is not a number (type {one.code})")
 
 
 class WriteEntry(Entry):
     """What every entry of a write method may have."""
 
+    key: Key | None = None
     example_value: LayoutScalar = None
-    description: str = ""
+    description: str = Field(default="", validation_alias=AliasChoices("description", "name"))
     unit_of_measure: str = ""
+    repeat_seconds: float | None = Field(default=None, gt=0)
+    repeat_timeout_seconds: float | None = Field(default=None, gt=0)
     min_value: float | None = None
     max_value: float | None = None
 
@@ -135,6 +170,8 @@ class WriteEntry(Entry):
     def _has_a_range(self) -> Self:
         if self.min_value is not None and self.max_value is not None and self.min_value > self.max_value:
             raise ValueError("min_value is above max_value")
+        if self.repeat_timeout_seconds is not None and self.repeat_seconds is None:
+            raise ValueError("repeat_timeout_seconds: only with repeat_seconds")
         return self
 
 
@@ -162,7 +199,15 @@ class WriteRegisters(WriteEntry):
     datatypes: Datatypes
     scaling_factor: Factor | None = None
     scaling_factors: PerAddress = {}
+    offset: float = Field(default=0.0, allow_inf_nan=False)
+    on: WholeNumber | None = None
+    off: WholeNumber | None = None
     word_order: Literal["big", "little"] | None = None
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes true and false, for which `on` and `off` are written."""
+        return self.on is not None
 
     def layout(self, swap_floats: bool) -> RegisterLayout:
         return parse(self.datatypes, self.word_order, swap_floats=swap_floats)
@@ -184,6 +229,17 @@ class WriteRegisters(WriteEntry):
             raise ValueError(f"datatypes {self.datatypes!r}: a text must be the only value that is written")
         if self.scaling_factor is not None and all(one.kind in ("text", "bool") for one in layout.fields):
             raise ValueError(f"scaling_factor: datatypes {self.datatypes!r} hold no number")
+        if (self.on is None) != (self.off is None):
+            raise ValueError("on and off: both or none")
+        if self.is_switch and (len(layout.fields) > 1 or layout.fields[0].kind != "integer"):
+            raise ValueError(f"on, off: datatypes {self.datatypes!r} are not one integer")
+        if self.is_switch:
+            low, high = layout.fields[0].limits or (0, 0)
+            for name, code in {"on": self.on, "off": self.off}.items():
+                if not low <= (code or 0) <= high:
+                    raise ValueError(f"{name}: {code} does not fit: type {layout.fields[0].code} takes {low} to {high}")
+        if self.offset and (len(layout.fields) > 1 or layout.fields[0].kind not in ("integer", "float")):
+            raise ValueError(f"offset: datatypes {self.datatypes!r} are not one number")
         _check_scaling(self.scaling_factors, layout, self.address)
         return self
 
@@ -269,15 +325,32 @@ class ModbusConfig(BaseModel):
         return self
 
 
+def key_of(method: str, entry: WriteEntry) -> str:
+    """The key of an actuator: its own, or BEMCom's."""
+    return entry.key or key(method, entry.unit, entry.address)
+
+
 def _keys(method: str, entry: Entry) -> Iterator[str]:
     """The keys of an entry, and for reads that of its first register, under which its raw words are filed."""
     layout = entry.layout(swap_floats=False)
-    if method in WRITE_METHODS:
-        yield key(method, entry.unit, entry.address)
-    elif layout is None:
-        yield from (key(method, entry.unit, entry.address + index) for index in range(entry.words))
-    else:
-        addresses = [one.address for one in layout.fields]
-        yield from (key(method, entry.unit, entry.address + offset) for offset in addresses)
-        if 0 not in addresses:
-            yield key(method, entry.unit, entry.address)
+    if isinstance(entry, WriteEntry):
+        yield key_of(method, entry)
+    elif isinstance(entry, ReadBits):
+        for address in range(entry.address, entry.address + entry.count):
+            yield entry.rules(address).key or key(method, entry.unit, address)
+    elif isinstance(entry, ReadRegisters) and layout is not None:
+        first = key(method, entry.unit, entry.address)
+        keys = list(_value_keys(method, entry, layout))
+        yield from keys
+        if first not in keys:
+            yield first
+
+
+def _value_keys(method: str, entry: ReadRegisters, layout: RegisterLayout) -> Iterator[str]:
+    for one in layout.fields:
+        address = entry.address + one.address
+        rules = entry.rules(address)
+        own = rules.key or key(method, entry.unit, address)
+        yield own
+        for bit, bit_rules in rules.bits.items():
+            yield bit_rules.key or f"{own}__{bit}"

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from connectors.modbus_tcp import codec
-from connectors.modbus_tcp.config import WriteCoil, WriteCoils, WriteRegisters, key
+from connectors.modbus_tcp.config import WriteCoil, WriteCoils, WriteRegisters, key_of
 from connectors.modbus_tcp.datapoints import datapoints
+from connectors.modbus_tcp.decoder import Decoder
 from connectors.modbus_tcp.poller import PollRules, UnitPoller
+from connectors.modbus_tcp.repetition import Repetition
 from connectors.modbus_tcp.settings import Settings
+from connectors.modbus_tcp.writer import RegisterWriter
 from links.modbus import ModbusLink, ModbusTarget
-from links.modbus_errors import ExceptionAnswer, ModbusError
 from links.modbus_ranges import Range, UnitReader
 from wattbus.clock import SYSTEM_CLOCK, Clock
 from wattbus.connector import Datapoint, Link, Reading, Scalar
-from wattbus.errors import CommandRejected, ConfigError, LinkDown
+from wattbus.errors import CommandRejected, ConfigError, LinkDown, LinkSilent
 from wattbus.jsontext import JsonValue
 
 
@@ -37,8 +39,16 @@ class ModbusTcp:
         self._clock = clock
         self._modbus = ModbusLink(_target(settings), clock)
         self._writable: dict[str, tuple[str, WriteCoil | WriteCoils | WriteRegisters]] = {
-            key(method, entry.unit, entry.address): (method, entry) for method, _, entry in self._config.writes()
+            key_of(method, entry): (method, entry) for method, _, entry in self._config.writes()
         }
+        self._decoder = Decoder(self._config, swap_floats=settings.modbus_lsrf_word_order)
+        self._writer = RegisterWriter(self._modbus, clock)
+        self._repetitions = {
+            key: Repetition(key, entry.repeat_seconds, entry.repeat_timeout_seconds, clock, self._write_once)
+            for key, (_, entry) in self._writable.items()
+            if entry.repeat_seconds is not None
+        }
+        self._readers = list(self._unit_readers())  # what they learn outlives the connection
         self._pollers: list[UnitPoller] = []
 
     def datapoints(self) -> Iterable[Datapoint]:
@@ -47,46 +57,49 @@ class ModbusTcp:
 
     async def run(self, link: Link) -> None:
         """Poll every unit. Raises LinkDown when the connection cannot be had, or no unit answers on it."""
-        self._pollers = [self._poller(reader, link) for reader in self._readers()]
+        self._pollers = [self._poller(reader, link) for reader in self._readers]
         try:
             if not self._settings.modbus_disconnect_between_polls:
                 await self._modbus.open()
             async with asyncio.TaskGroup() as tasks:
                 for poller in self._pollers:
                     tasks.create_task(poller.run(), name=f"modbus unit {poller.name}")
+                for key, repetition in self._repetitions.items():
+                    tasks.create_task(repetition.run(), name=f"modbus repetition of {key}")
                 if not self._pollers:  # nothing to read: the connection waits for commands, and no answer is due
                     link.connected()
                     await asyncio.Event().wait()
         finally:
+            for poller in self._pollers:
+                poller.withdraw_reports()
             self._modbus.close()
 
     def decode(self, raw: JsonValue) -> Iterable[Reading]:
         """One reading per unit in the message."""
-        return [
-            Reading(unit.values, device=str(unit.unit))
-            for unit in codec.decode(raw, self._config, swap_floats=self._settings.modbus_lsrf_word_order)
-        ]
+        return [Reading(unit.values, device=str(unit.unit)) for unit in self._decoder.decode(raw)]
 
     async def write(self, key: str, value: Scalar) -> None:
         """Write registers or coils, and wait for the device's confirmation."""
+        await self._write_once(key, value)
+        if key in self._repetitions:
+            self._repetitions[key].applied(value)
+
+    async def _write_once(self, key: str, value: Scalar) -> None:
         if key not in self._writable:
             raise CommandRejected(f"{key} is not in MODBUS_CONFIG")
         method, entry = self._writable[key]
         words = codec.encode(entry, value, swap_floats=self._settings.modbus_lsrf_word_order)
-        try:
-            async with self._session():
-                await self._modbus.write(method, entry.unit, entry.address, words)
-        except ExceptionAnswer as answer:
-            raise (CommandRejected(answer.reason) if answer.alive else LinkDown(str(answer))) from answer
-        except ModbusError as error:
-            raise LinkDown(str(error)) from error
+        async with self._session():
+            await self._writer.write(method, entry, words)
 
-    def _readers(self) -> Iterator[UnitReader]:
+    def _unit_readers(self) -> Iterator[UnitReader]:
         ranges: dict[int, list[Range]] = {}
         for method, _, entry in self._config.reads():
             layout = entry.layout(swap_floats=False)
             cuts = layout.cuts if layout else None
-            ranges.setdefault(entry.unit, []).append(Range(method, entry.address, entry.count, cuts))
+            ranges.setdefault(entry.unit, []).append(
+                Range(method, entry.address, entry.count, cuts, entry.gap, entry.poll_seconds)
+            )
         for unit, own in ranges.items():
             yield UnitReader(
                 self._modbus,
@@ -101,10 +114,14 @@ class ModbusTcp:
         rules = PollRules(settings.poll_seconds, settings.modbus_max_retries, settings.modbus_retry_wait_seconds)
         return UnitPoller(reader, link, rules, self._clock, self._session, self._unit_gone)
 
-    def _unit_gone(self, reason: str) -> None:
-        """All units silent on an open connection: it may be half-open, or the gateway is stuck."""
-        if all(poller.breaker.is_open for poller in self._pollers):
-            raise LinkDown(f"no unit answers: {reason}")
+    def _unit_gone(self) -> None:
+        """No unit gives a value on an open connection: half-open, a stuck gateway, or wrong settings."""
+        if all(poller.fault for poller in self._pollers):
+            faults = list(dict.fromkeys(poller.fault for poller in self._pollers))
+            what = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
+            if all(poller.breaker.is_open for poller in self._pollers):
+                raise LinkDown(f"no unit answers: {what}")
+            raise LinkSilent(f"no value can be read: {what}")
 
     def _session(self) -> AbstractAsyncContextManager[None]:
         return self._modbus.session() if self._settings.modbus_disconnect_between_polls else nullcontext()
@@ -119,6 +136,7 @@ def _target(settings: Settings) -> ModbusTarget:
         wait_after_connect_s=settings.modbus_wait_after_connect,
         pause_s=settings.modbus_poll_break,
         tls=_tls(settings) if settings.modbus_tls else None,
+        workarounds=settings.workarounds,
     )
 
 

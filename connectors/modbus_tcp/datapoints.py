@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connectors.modbus_tcp.config import ModbusConfig, ReadBits, ReadRegisters, WriteRegisters, key
+from connectors.modbus_tcp.config import ModbusConfig, ReadBits, ReadRegisters, WriteRegisters, key, key_of
 from links.modbus_layout import Field, LayoutScalar
 from wattbus.connector import DataFormat, Datapoint, Scalar
 
@@ -16,23 +16,40 @@ def datapoints(config: ModbusConfig, poll_seconds: float) -> list[Datapoint]:
 
 
 def _sensors(method: str, entry: ReadBits | ReadRegisters, poll_seconds: float) -> Iterator[Datapoint]:
-    layout = entry.layout(swap_floats=False)
-    fields: list[tuple[int, DataFormat]] = (
-        [(index, "bool") for index in range(entry.count)]
-        if layout is None
-        else [(field.address, _format(field)) for field in layout.fields]
-    )
-    units = entry.units if isinstance(entry, ReadRegisters) else {}
-    for offset, data_format in fields:
-        address = entry.address + offset
+    interval_s = entry.poll_seconds or poll_seconds
+    device = str(entry.unit)
+    if isinstance(entry, ReadBits):
+        for address in range(entry.address, entry.address + entry.count):
+            bit = entry.rules(address)
+            yield Datapoint(
+                key=bit.key or key(method, entry.unit, address),
+                data_format="bool",
+                description=bit.name,
+                expected_interval_s=interval_s,
+                device=device,
+            )
+        return
+    for field in entry.layout(swap_floats=False).fields:
+        address = entry.address + field.address
+        rules = entry.rules(address)
+        own = rules.key or key(method, entry.unit, address)
         yield Datapoint(
-            key=key(method, entry.unit, address),
-            data_format=data_format,
-            unit=units.get(address, ""),
-            description=entry.descriptions.get(address, ""),
-            expected_interval_s=poll_seconds,
-            device=str(entry.unit),
+            key=own,
+            data_format="discrete_text" if rules.enumeration else _format(field),
+            unit=rules.unit,
+            description=rules.name,
+            expected_interval_s=interval_s,
+            device=device,
+            counter=rules.counter,
         )
+        for number, bit in rules.bits.items():
+            yield Datapoint(
+                key=bit.key or f"{own}__{number}",
+                data_format="bool",
+                description=bit.name,
+                expected_interval_s=interval_s,
+                device=device,
+            )
 
 
 def _actuators(config: ModbusConfig) -> Iterator[Datapoint]:
@@ -42,12 +59,14 @@ def _actuators(config: ModbusConfig) -> Iterator[Datapoint]:
         if isinstance(entry, WriteRegisters):
             first, *more = entry.layout(swap_floats=False).fields
             data_format = "generic_text" if more else _format(first)
+            if entry.is_switch:
+                data_format = "bool"
             if data_format == "generic_numeric":
-                limits = _limits(first, entry.factor(entry.address))
+                limits = _limits(first, entry.factor(entry.address), entry.offset)
                 low = limits[0] if low is None else low
                 high = limits[1] if high is None else high
         yield Datapoint(
-            key=key(method, entry.unit, entry.address),
+            key=key_of(method, entry),
             type="actuator",
             data_format=data_format,
             unit=entry.unit_of_measure,
@@ -69,11 +88,11 @@ def _format(field: Field) -> DataFormat:
             return "generic_numeric"
 
 
-def _limits(field: Field, factor: float | None) -> tuple[float | None, float | None]:
+def _limits(field: Field, factor: float | None, offset: float = 0.0) -> tuple[float | None, float | None]:
     """What an integer type can hold, in the unit that is written."""
     if field.limits is None:
         return None, None
-    scaled = [limit * (factor or 1) for limit in field.limits]
+    scaled = [limit * (factor or 1) + offset for limit in field.limits]
     return min(scaled), max(scaled)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from connectors.modbus_tcp.config import ModbusConfig
+from links.modbus_workarounds import HARMLESS, NO_WORKAROUNDS, WORKAROUNDS, Workaround
 from wattbus.settings import ConnectorSettings
 
 
@@ -80,6 +81,23 @@ class Settings(ConnectorSettings):
         0.0, ge=0, description="Wait after connecting (s), for devices that lose what comes too soon."
     )
 
+    modbus_workarounds: str = Field(
+        ", ".join(sorted(HARMLESS)),
+        description="Faults of the device that are put up with, by name, with commas between; the README of the "
+        f"connector says what each risks. Known: {', '.join(WORKAROUNDS)}; `none`, `all`.",
+    )
+
+    @property
+    def workarounds(self) -> frozenset[Workaround]:
+        """`modbus_workarounds`, one by one."""
+        return _workarounds(self.modbus_workarounds)
+
+    @field_validator("modbus_workarounds")
+    @classmethod
+    def _workarounds_are_known(cls, text: str) -> str:
+        _workarounds(text)
+        return text
+
     @field_validator("modbus_ca_file", "modbus_cert_file", "modbus_key_file", mode="before")
     @classmethod
     def _empty_file_is_none(cls, value: Any) -> Any:
@@ -97,3 +115,14 @@ class Settings(ConnectorSettings):
         if self.modbus_key_file and not self.modbus_cert_file:
             raise ValueError("MODBUS_KEY_FILE: only with MODBUS_CERT_FILE")
         return self
+
+
+def _workarounds(text: str) -> frozenset[Workaround]:
+    names = [name for part in text.split(",") if (name := part.strip().lower())]
+    if names in ([], ["none"]):
+        return NO_WORKAROUNDS
+    if names == ["all"]:
+        return frozenset(WORKAROUNDS)
+    if unknown := [name for name in names if name not in WORKAROUNDS]:
+        raise ValueError(f"{', '.join(unknown)}: not known; known are {', '.join(WORKAROUNDS)}, none, all")
+    return frozenset(one for one in WORKAROUNDS if one in names)

@@ -69,7 +69,7 @@ class Board:
         self._gone = ""
 
     def heard(self, said: Said) -> None:
-        """The board said something that is no frame."""
+        """The board said something that is not a frame."""
         if isinstance(said, Info):
             self._learn(said)
         if self._answer is not None and not self._answer.done() and self._expected is not None:

@@ -25,7 +25,7 @@ class Cuts:
         self._lengths: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=REMEMBERED_FRAMES))
 
     def other_line(self) -> None:
-        """A line came that is no frame: the next one begins where it should."""
+        """A line came that is not a frame: the next one begins where it should."""
         self._is_first = False
 
     def fault(self, node: Node, length: int, *, has_ok: bool = True, has_rssi: bool = False) -> str:

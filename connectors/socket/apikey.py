@@ -19,7 +19,7 @@ class ApiKey:
         self._separator = separator.encode() or None
 
     def admits(self, piece: Piece) -> Piece | None:
-        """The line without the key; None when it has none. What is no message keeps its fault alone.
+        """The line without the key; None when it has none. What is not a message keeps its fault alone.
 
         So do several lines in one message: taking the key out must not make one line of them.
         """

@@ -1,8 +1,8 @@
 """Raw messages <-> values. Pure, given the settings; the framings (`framing`) and parsers beside it are its parts.
 
 A raw message is `{"peer": "192.168.0.7", "text": "14 15 26"}`; `"hex"` stands in the place of `"text"` when the bytes
-are not in SOCKET_ENCODING, `"fault"` says why bytes that are kept are no message, and `"without"` names the keys that
-SOCKET_MAX_DATAPOINTS left out.
+are not in SOCKET_ENCODING, `"fault"` says why bytes that are kept are not a message, and `"without"` names the keys
+that SOCKET_MAX_DATAPOINTS left out.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def parse_pairs(text: str, *, separator: str = "") -> dict[str, Scalar]:
     """Values by their names. Raises DecodeError.
 
     `=` or `:` stands between name and value; white space, `,`, `;` or `&` between two pairs, or `separator` alone.
-    Brackets around the whole line are left out, as emoncms takes it (`{power1:100,power2:200}`). What is no number is
-    text; one pair that is none refuses the line: where one byte is damaged, its neighbours may be too.
+    Brackets around the whole line are left out, as emoncms takes it (`{power1:100,power2:200}`). What is not a number
+    is text; one pair that is none refuses the line: where one byte is damaged, its neighbours may be too.
     """
     text = text.strip()
     if text.startswith("{") and text.endswith("}"):

@@ -34,7 +34,8 @@ def parse_value_line(
     """`[unix time] node [target] value value …`. Raises DecodeError.
 
     The order, and the meaning of the options, are emonHub's (EmonHubSocketInterfacer: `timestamped`, `targeted`,
-    `nodeoffset`). One value that is no number refuses the line: where one byte is damaged, its neighbours may be too.
+    `nodeoffset`). One value that is not a number refuses the line: where one byte is damaged, its neighbours may
+    be too.
     """
     fields = split(text, separator)
     if len(fields) > MOST_VALUES:
@@ -75,7 +76,7 @@ def number(field: str) -> Scalar:
         return value if math.isfinite(value) else None
     if NONE.fullmatch(field):
         return None
-    raise DecodeError(f"{field!r:.40} is no number")
+    raise DecodeError(f"{field!r:.40} is not a number")
 
 
 def _id(field: str, what: str) -> int:

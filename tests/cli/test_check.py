@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import Field, SecretStr
 
+from links.modbus_server import Faults, ModbusServer, NumberBank
 from tests.cli.conftest import Doorbell, completed, connector_variables, env_text, simulated_device
 from tests.support.ports import free_port
 from wattbus.cli.redaction import redacted_lines
@@ -84,6 +86,28 @@ async def test_probe_says_why_nothing_came(tmp_path: Path) -> None:
     command = await completed("check", "modbus_tcp", "--probe", cwd=tmp_path, **connector_variables(nobody))
     assert command.process.returncode == 1
     assert command.faults == [f"modbus_tcp: 127.0.0.1:{nobody}: Connection refused"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        ({"exceptions": {1: 2}}, "illegal data address (2)"),
+        ({"exceptions": {1: 6}}, "server device busy (6)"),
+        ({"short": {1}}, "1 bytes of values instead of 2"),
+        ({"garbage": {1}}, "no Modbus/TCP header"),
+        ({"ignored": {1}}, "no answer within 1 s"),
+    ],
+)
+async def test_probe_says_at_once_which_range_cannot_be_read(
+    tmp_path: Path, faults: dict[str, Any], words: str
+) -> None:
+    async with ModbusServer({1: NumberBank()}, faults=Faults(**faults)) as server:
+        variables = connector_variables(server.port, MODBUS_TIMEOUT_SECONDS="1")
+        command = await completed("check", "modbus_tcp", "--probe", "--timeout", "60", cwd=tmp_path, **variables)
+    assert command.process.returncode == 1
+    (line,) = command.faults
+    assert "read_input_registers 1 of unit 1: " in line
+    assert words in line
 
 
 async def test_probe_does_not_wait_for_ever(tmp_path: Path, doorbell: Doorbell) -> None:

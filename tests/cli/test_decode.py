@@ -41,8 +41,13 @@ async def test_good_and_bad_lines(tmp_path: Path) -> None:
 async def test_a_file_with_good_lines_only(tmp_path: Path) -> None:
     (tmp_path / "meter.env").write_text(f"MODBUS_CONFIG='{json.dumps(REGISTERS)}'\n")
     (tmp_path / "raw.jsonl").write_text(json.dumps(RAW) + "\n")
-    command = await completed("decode", "modbus_tcp", "raw.jsonl", "--env-file", "meter.env", cwd=tmp_path)
-    assert (command.process.returncode, [json.loads(line) for line in command.output]) == (0, [DECODED])
+    for arguments in (
+        ("modbus_tcp", "raw.jsonl", "--env-file", "meter.env"),
+        ("modbus_tcp", "--env-file", "meter.env", "raw.jsonl"),
+        ("--env-file", "meter.env", "modbus_tcp", "raw.jsonl"),
+    ):
+        command = await completed("decode", *arguments, cwd=tmp_path)
+        assert (command.process.returncode, [json.loads(line) for line in command.output]) == (0, [DECODED])
 
 
 async def test_what_decoding_needs_must_be_set(tmp_path: Path) -> None:
@@ -125,7 +130,7 @@ def test_what_is_no_value_is_told_beside_the_others() -> None:
 
     [result] = results(["1\n"], Odd(), None)
     assert result["values"] == {"good": 1}
-    assert result["faults"] == ["bad: nan is no value"]
+    assert result["faults"] == ["bad: nan is not a value"]
 
 
 async def test_text_that_is_no_utf_8_is_in_the_protocols_own_encoding(tmp_path: Path) -> None:

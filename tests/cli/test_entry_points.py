@@ -26,7 +26,7 @@ Install = Callable[..., Path]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Installs a distribution with these entry points (name → package) and files, as pip leaves it."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
+    packages: set[str] = set()
 
     def install(distribution: str, entries: dict[str, str], files: dict[str, str]) -> Path:
         described = tmp_path / f"{distribution.replace('-', '_')}-1.5.dist-info"
@@ -36,12 +36,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (described / "entry_points.txt").write_text(f"[wattbus.services]\n{lines}")
         for name, content in files.items():
             file = tmp_path / name
+            packages.add(Path(name).parts[0])
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
         return tmp_path
 
     yield install
-    for name in set(sys.modules) - before:
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]
 
 

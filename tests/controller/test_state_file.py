@@ -165,7 +165,7 @@ def test_pairs_of_another_topic_are_not_taken_over(tmp_path: Path) -> None:
     assert memory_of(desk, tmp_path, topic="another").restore(desk.control, PairDirectory([])) == []
 
 
-def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_takes_nothing_is_a_fault_and_tried_again(tmp_path: Path) -> None:
     desk = Desk()
     (tmp_path / "file").write_text("no folder")
     faults: list[str] = []
@@ -173,8 +173,10 @@ def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path, caplog: pytest.L
     for _ in range(2):
         memory.save_at_the_end(desk.control, desk.told, PairDirectory([]))
     assert desk.control.dirty
-    assert "cannot be written" in faults[-1]
-    assert len(caplog.records) == 1
+    assert all("cannot be written, a restart would forget" in fault for fault in faults)
+    (tmp_path / "file").unlink()
+    memory.save_at_the_end(desk.control, desk.told, PairDirectory([]))
+    assert (tmp_path / "file" / "controller.json").exists()
 
 
 # -- pairs --------------------------------------------------------------------------------------------------------

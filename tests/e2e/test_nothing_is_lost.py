@@ -280,7 +280,7 @@ class Lossy(MqttClient):
 
 
 async def test_a_fifth_of_all_deliveries_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("history.service.MqttClient", Lossy)
+    monkeypatch.setattr("wattbus.recording.recorder.MqttClient", Lossy)
     monkeypatch.setattr("wattbus.runtime.connector_runtime.MqttClient", Lossy)
     house = House(tmp_path)
     await house.broker.start()

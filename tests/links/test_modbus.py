@@ -111,13 +111,14 @@ async def test_an_answer_with_another_transaction_is_no_answer(link: ModbusLink,
     assert "only an answer to another request (transaction 1001)" in str(error)
 
 
-async def test_another_units_answer_is_told_as_such_at_once(link: ModbusLink, server: ModbusServer) -> None:
+async def test_another_units_answer_is_told_as_such(link: ModbusLink, server: ModbusServer, framing: Framing) -> None:
+    """At once where the transaction is ours; on a serial line our own may follow, until the time is up."""
     server.faults.wrong_unit.add(5)
     before = loop_time()
     error = await failure_of(link, 5)
     assert isinstance(error, WrongUnit)
     assert "unit 2 answered" in str(error)
-    assert loop_time() - before < TIMEOUT_S
+    assert framing == "rtu" or loop_time() - before < TIMEOUT_S
     assert await link.read(HOLDING, 1, 6, 1) == [6]
 
 
@@ -254,7 +255,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("framing", ["tcp", "rtu"])
 async def test_tls_also_in_single_bytes(certificate: tuple[Path, Path], framing: Framing) -> None:
-    """pymodbus's own TLS framer takes each piece that arrives for a whole frame; ours must not."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
     trusting = ssl.create_default_context(cafile=str(certificate[0]))

@@ -137,13 +137,13 @@ def test_missing_registers_are_an_error() -> None:
         (">H", -1, "takes 0 to 65535"),
         (">e", 1e6, "too large"),
         (">f", 1e300, "too large"),
-        (">H", "warm", "no number"),
+        (">H", "warm", "not a number"),
         (">H", math.nan, "cannot be written"),
         (">f", math.inf, "cannot be written"),
         (">H", None, "cannot be written"),
         (">4s", "Hello", "room for 4"),
         (">4p", "Hell", "room for 3"),
-        (">4s", 5, "no text"),
+        (">4s", 5, "not text"),
         (">x?", 2, "neither true nor false"),
     ],
 )
@@ -212,5 +212,5 @@ def test_only_numbers_are_scaled() -> None:
     assert scaled(None, 0.1) is None
     assert scaled(True, 0.1) is True
     assert scaled(5, None) == 5
-    with pytest.raises(DoesNotFit, match="no number"):
+    with pytest.raises(DoesNotFit, match="not a number"):
         unscaled("warm", 0.1)

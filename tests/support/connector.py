@@ -72,7 +72,7 @@ class ScriptedConnector:
 
     def decode(self, raw: JsonValue) -> Iterable[Reading]:
         if not isinstance(raw, dict):
-            raise DecodeError(f"{raw!r} is no frame of ours")
+            raise DecodeError(f"{raw!r} is not a frame of ours")
         is_unverified = raw.get("unverified", False)
         return [
             Reading(raw["values"], raw["timestamp"], raw["device"], is_unverified)

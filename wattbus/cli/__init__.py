@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from wattbus import __version__
 from wattbus.cli.check import add as add_check
+from wattbus.cli.commands import AnyOrderParser
 from wattbus.cli.datapoints import add as add_datapoints
 from wattbus.cli.decode import add as add_decode
 from wattbus.cli.demo import add as add_demo
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"wattbus {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=AnyOrderParser)
     for add in (add_run, add_up, add_demo, add_check, add_datapoints, add_decode, add_raw, add_simulate, add_new):
-        add(commands)
+        add(commands)  # type: ignore[arg-type]
     return parser

@@ -11,6 +11,21 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Execute = Callable[[argparse.Namespace], int]
 
 
+class AnyOrderParser(argparse.ArgumentParser):
+    """Takes options and arguments in any order: `decode CONNECTOR --env-file F FILE`, which argparse refuses."""
+
+    _is_within = False
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        if self._is_within:
+            return super().parse_known_args(args, namespace)
+        self._is_within = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_within = False
+
+
 def command(
     commands: Commands, name: str, summary: str, text: str, example: str, execute: Execute
 ) -> argparse.ArgumentParser:

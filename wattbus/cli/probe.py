@@ -20,7 +20,10 @@ class _CollectingLink:
         self.has_answered = False
         self.reasons: dict[str, str] = {}
         self.units = {datapoint.key: datapoint.unit for datapoint in connector.datapoints()}
+        self.nobody_left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connector = connector
+        self._devices = {one.device for one in connector.datapoints() if one.type == "sensor"}
+        self._away: set[str] = set()
 
     def connected(self) -> None:
         self.has_answered = True
@@ -43,8 +46,12 @@ class _CollectingLink:
     def unit(self, name: str, up: bool, reason: str = "") -> None:
         if up:
             self.reasons.pop(f"device {name}", None)
+            self._away.discard(name)
         else:
             self.reasons[f"device {name}"] = reason or "away"
+            self._away.add(name)
+            if self._devices <= self._away and not self.nobody_left.done():
+                self.nobody_left.set_result(None)  # there is nothing to wait for
 
 
 async def first_reading(connector: Connector, timeout_s: float) -> dict[str, str]:
@@ -55,7 +62,7 @@ async def first_reading(connector: Connector, timeout_s: float) -> dict[str, str
     link = _CollectingLink(connector)
     running = asyncio.ensure_future(connector.run(link))
     try:
-        ends: set[asyncio.Future[Any]] = {running, link.found}
+        ends: set[asyncio.Future[Any]] = {running, link.found, link.nobody_left}
         await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         running.cancel()
@@ -66,6 +73,8 @@ async def first_reading(connector: Connector, timeout_s: float) -> dict[str, str
         raise _gravest(error)
     reasons = "; ".join(f"{where}: {reason}" for where, reason in link.reasons.items())
     what = "the device answers, but there was no reading" if link.has_answered else "no answer"
+    if link.nobody_left.done():
+        raise LinkDown(reasons)
     raise LinkDown(f"{what} within {timeout_s:g} s" + (f" ({reasons})" if reasons else ""))
 
 

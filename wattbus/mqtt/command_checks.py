@@ -19,14 +19,14 @@ def checked(datapoint: Datapoint, value: JsonValue) -> Scalar:
     Numbers may arrive as text, and 0 and 1 stand for false and true, as the reference's senders write them.
     """
     if not is_scalar(value):
-        raise CommandRejected(f"{value!r:.80} is no value: send a number, text, true, false or null")
+        raise CommandRejected(f"{value!r:.80} is not a value: send a number, text, true, false or null")
     allowed = datapoint.allowed_values
     if datapoint.data_format in NUMERIC:
         value = _number(value, allowed)
     elif datapoint.data_format == "bool":
         value = _boolean(value)
     elif datapoint.data_format in ("generic_text", "discrete_text") and not isinstance(value, str):
-        raise CommandRejected(f"{value!r:.80} is no text")
+        raise CommandRejected(f"{value!r:.80} is not text")
     if allowed is not None and not any(_equal(value, choice) for choice in allowed):
         raise CommandRejected(f"{value!r:.80} is not allowed: choose from {', '.join(map(repr, allowed))}")
     _in_range(datapoint, value)
@@ -42,12 +42,12 @@ def _number(value: Scalar, allowed: tuple[Scalar, ...] | None) -> Scalar:
         try:
             number = float(value)
         except ValueError:
-            raise CommandRejected(f"{value!r:.80} is no number") from None
+            raise CommandRejected(f"{value!r:.80} is not a number") from None
         if not math.isfinite(number):
-            raise CommandRejected(f"{value!r:.80} is no number")
+            raise CommandRejected(f"{value!r:.80} is not a number")
         return number
     if value is None or isinstance(value, bool):
-        raise CommandRejected(f"{value!r} is no number")
+        raise CommandRejected(f"{value!r} is not a number")
     return value
 
 

@@ -23,7 +23,7 @@ Range = tuple[int, int]
 
 
 class BadMessage(WattbusError):  # noqa: N818
-    """A payload is no message of its topic."""
+    """A payload is not a message of its topic."""
 
 
 def _finite(value: Any) -> Any:

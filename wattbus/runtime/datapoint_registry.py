@@ -118,7 +118,7 @@ class DatapointRegistry:
         faults: list[str] = []
         if datapoint_map is not None:
             wanted = [*datapoint_map.sensor.values(), *datapoint_map.actuator]
-            faults += [f"{topic!r} is no topic" for topic in wanted if not _valid(topic)]
+            faults += [f"{topic!r} is not a topic" for topic in wanted if not _valid(topic)]
             unknown = [key for key in datapoint_map.actuator.values() if ("actuator", key) not in self._known]
             faults += [f"{key}: there is no such actuator" for key in unknown]
             both = datapoint_map.actuator.keys() & set(datapoint_map.sensor.values())

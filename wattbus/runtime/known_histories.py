@@ -60,7 +60,7 @@ class KnownHistories:
         return bool(found)
 
     def heard_receipt(self) -> bool:
-        """Somebody gives receipts who does not say that he is a history (an older one, with a name of its own)."""
+        """Somebody gives receipts who does not call itself a history (an older one, with a name of its own)."""
         return not self._recording and self._note(topics.HISTORY, False)
 
     def _keeps_ours(self, service: str, status: StatusMessage) -> bool:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 READINGS = metrics.counter("readings", "Readings taken from the device.")
 RAW_MESSAGES = metrics.counter("raw_messages", "Raw messages taken from the device.")
 DECODE_ERRORS = metrics.counter("decode_errors", "Raw messages that made no sense.")
-BAD_RAW_MESSAGES = metrics.counter("bad_raw_messages", "Raw messages that are no JSON and could not be published.")
+BAD_RAW_MESSAGES = metrics.counter("bad_raw_messages", "Raw messages that are not JSON and could not be published.")
 BAD_VALUES = metrics.counter("bad_values", "Values in readings that no datapoint can have.")
 
 
@@ -76,12 +76,12 @@ class ReadingPipeline:
         return Decoded(sum(self._take(reading, received_ms, in_doubt) for reading in readings))
 
     def _publish_raw(self, sender: OutboxPublisher, raw: JsonValue, received_ms: int) -> None:
-        """What is no JSON is left out and counted; its values may be sound all the same."""
+        """What is not JSON is left out and counted; its values may be sound all the same."""
         if fault := raw_fault(raw):
             BAD_RAW_MESSAGES.labels(self._name).inc()
             self._bad_raw += 1
             if self._bad_raw == 1 or self._bad_raw % 100 == 0:
-                log.warning("a raw message is no JSON and is not published (%d so far): %s", self._bad_raw, fault)
+                log.warning("a raw message is not JSON and is not published (%d so far): %s", self._bad_raw, fault)
             return
         message = RawMessage(raw_message=raw, timestamp=received_ms, connector_version=__version__)
         sender.put(lambda _: message.payload())

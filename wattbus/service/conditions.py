@@ -37,6 +37,7 @@ CURES: dict[str, str] = {
     "too large": "Split the message at its source, or allow larger packets at the broker.",
     "database": "Is the database running and reachable, its disk not full, and DATABASE_URL right?",
     "database changed": "If a backup was restored, all is well: what connectors still hold is asked for.",
+    "state file": "Free space on the disk of DATA_DIRECTORY, or make the folder writable for this service.",
     "clock": "Set the clock of this machine (time synchronisation).",
     "times in the future": "Set the clock of that device, or the one of this machine if it is behind.",
     "records overlap": "Give each history connectors of its own (HISTORY_CONNECTORS).",

@@ -1,7 +1,7 @@
 """One process for each name: a look at the bus before the real connection, which would push another one out.
 
 A name is the client id at the broker, and the broker lets the newer of two connections live. So whoever wants to
-connect looks at the status below his name first, under another client id, and asks who is there (`${name}/who`). If a
+connect looks at the status below its name first, under another client id, and asks who is there (`${name}/who`). If a
 living process answers by telling its status, the newcomer says so and comes again after a while; the one that works is
 not disturbed. What a dead process left retained does not answer, and costs the newcomer a few seconds.
 """

@@ -25,7 +25,7 @@ class Corrections:
         self._table = table
 
     async def put_values(self, datapoint: int, values: Mapping[int, JsonValue]) -> tuple[int, int]:
-        """Write values by their timestamps (ms). Raises Unstorable when one of them is no JSON value."""
+        """Write values by their timestamps (ms). Raises Unstorable when one of them is not a JSON value."""
         rows: list[Row] = [(time, datapoint, *to_columns(value), None) for time, value in values.items()]
 
         async def work(connection: AsyncConnection) -> Written:

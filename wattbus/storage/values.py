@@ -61,7 +61,7 @@ def from_columns(number: float | None, is_integer: int, json_value: str | None) 
 
 
 def to_text(value: JsonValue) -> str:
-    """A JSON value as text that every database takes. Raises Unstorable when it is no JSON value.
+    """A JSON value as text that every database takes. Raises Unstorable when it is not a JSON value.
 
     Lone surrogates, which JSON can escape and UTF-8 cannot hold, stay escaped.
     """

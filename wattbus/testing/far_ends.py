@@ -121,12 +121,12 @@ def nonsense() -> list[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _serving(say: Callable[[asyncio.StreamWriter], Coroutine[Any, Any, object]]) -> AsyncIterator[Address]:
+async def _serving(say: Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]) -> AsyncIterator[Address]:
     connections: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(asyncio.current_task())
-        speaking = asyncio.ensure_future(say(writer))
+        speaking = asyncio.create_task(say(writer))
         try:
             with contextlib.suppress(OSError):
                 while await reader.read(4096):

@@ -34,9 +34,9 @@ class HurriedLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return super().time() + self.ahead_s
 
-    def run_in_executor(  # type: ignore[override]  # the types of its arguments are its caller's
+    def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
-    ) -> Any:
+    ) -> asyncio.Future[Any]:
         """While a thread works, time passes as usual."""
         future: asyncio.Future[Any] = super().run_in_executor(executor, func, *args)
         self.threads_at_work += 1

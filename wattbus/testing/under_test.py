@@ -22,7 +22,7 @@ from wattbus.testing.far_ends import Address, Medium
 from wattbus.testing.relay import Relay, relay
 
 NAME = "under-test"
-Variables = Mapping[str, Any]  # what is no text becomes JSON
+Variables = Mapping[str, Any]  # what is not text becomes JSON
 
 
 @dataclass(frozen=True)

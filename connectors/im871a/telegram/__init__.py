@@ -32,8 +32,9 @@ check as it stands (`2F 2F`, payload CRC) is read. Not for the air: one foreign 
 
 from __future__ import annotations
 
-from connectors.im871a.telegram import decoding, frames
+from connectors.im871a.telegram import compact, decoding, frames
 from connectors.im871a.telegram.decoding import Opened
+from connectors.im871a.telegram.frames import CONTROL_FIELDS
 from connectors.im871a.telegram.model import (
     Damaged,
     FormatUnknown,
@@ -89,6 +90,31 @@ def strip_crcs(data: bytes) -> bytes:
     return frames.strip_crcs(data)
 
 
+def format_signature(record_format: bytes) -> int:
+    """The number under which compact frames name this record format."""
+    return compact.signature(record_format)
+
+
+def length_of_format_a(length_field: int) -> int:
+    """All bytes of a frame of format A with this L."""
+    return frames.length_of_format_a(length_field)
+
+
+def with_crcs_format_a(frame: bytes) -> bytes:
+    """A frame without link CRCs as one of format A: for simulators."""
+    return frames.with_crcs_format_a(frame)
+
+
+def split_frames(data: bytes) -> list[bytes]:
+    """The frames in bytes that hold several, one behind the other; `[data]` where they do not come out even."""
+    return frames.split_frames(data)
+
+
+def mend_length(data: bytes) -> bytes:
+    """A frame without link CRCs whose length and L differ by that of CRCs, made to fit; others as they are."""
+    return frames.mend_length(data)
+
+
 def decode_wired(data: bytes, key: bytes | None = None, *, accept_plain: bool = False) -> Telegram:
     """The telegram in a wired M-Bus long frame, `68 L L 68 C A CI … checksum 16` (EN 13757-2). Raises as `decode`."""
     return decoding.decode_wired(data, key, accept_plain=accept_plain)
@@ -103,7 +129,8 @@ def parse_hex(text: str) -> bytes:
 
 
 __all__ = [
-    "Damaged", "FormatUnknown", "Function", "Header", "KeyNeeded", "Opened", "Record", "Security", "SeenFormat",
-    "Telegram", "WrongKey", "decode", "decode_wired", "decrypt_frame", "parse_hex", "read_header", "read_link_header",
-    "strip_crcs", "strip_format_a", "strip_format_b",
+    "CONTROL_FIELDS", "Damaged", "FormatUnknown", "Function", "Header", "KeyNeeded", "Opened", "Record", "Security",
+    "SeenFormat", "Telegram", "WrongKey", "decode", "decode_wired", "decrypt_frame", "format_signature",
+    "length_of_format_a", "mend_length", "parse_hex", "read_header", "read_link_header", "split_frames",
+    "strip_crcs", "strip_format_a", "strip_format_b", "with_crcs_format_a",
 ]  # fmt: skip

@@ -55,8 +55,7 @@ def read_compact(data: bytes, record_format: bytes, layout_of: LayoutOf = compil
         coded, position = data_at(data, position, header, layout_of(header))
         content.coded.append(coded)
         full += header + data[start:position]
-    if data[position:].strip(bytes([IDLE_FILLER])):
-        raise Damaged(f"{len(data) - position} bytes are left behind the compact frame's last value")
     if crc16(bytes(full)) != int.from_bytes(data[2:4], "little"):
         raise Damaged("the CRC of the compact frame is wrong")
+    content.unreadable = data[position:].strip(bytes([IDLE_FILLER]))
     return content

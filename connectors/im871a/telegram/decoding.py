@@ -23,9 +23,11 @@ from connectors.im871a.telegram.records import (
 )
 from connectors.im871a.telegram.security import check_key
 from wattbus.connector import Quantity
+from wattbus.errors import DecodeError
 
 NO_RECORDS = Content()
 ERROR_FLAGS = "error_flags"
+FILLERS = bytes([IDLE_FILLER, IDLE_FILLER])
 
 
 def read_header(frame: bytes) -> Header:
@@ -64,7 +66,7 @@ class Opened:
         kind = self._peeled.kind
         if kind == "full":
             content = self._without_format()
-            return compact.format_of(content) if content.coded else None
+            return compact.format_of(content) if content.coded and not content.unreadable else None
         if kind == "compact":
             return SeenFormat(compact.needed_signature(_without_fillers(self._peeled)), None)
         return compact.format_in_format_frame(_without_fillers(self._peeled)) if kind == "format" else None
@@ -113,33 +115,52 @@ def _opening(key: bytes | None, accept_plain: bool) -> Opening:
 
 
 def _without_fillers(peeled: Layers) -> bytes:
-    """Compact and format frames start with a number: the two fillers of an encrypted content have to go."""
-    return peeled.content[2:] if peeled.security in ("mode_5", "mode_7") else peeled.content
+    """Compact and format frames, alarms and errors start with a number: the fillers before it have to go.
+
+    Encrypted content starts with two of them, and keeps them where somebody has decrypted it before. A number may be a
+    filler's, so only pairs go: a signature is 2F 2F once in 65,536 formats.
+    """
+    content = peeled.content
+    while content.startswith(FILLERS):
+        content = content[len(FILLERS) :]
+    return content
 
 
 def _telegram(peeled: Layers, meter: Meter | None, content: Content) -> Telegram:
-    records = tuple(_records(content.coded))
+    unread: list[bytes] = []
+    coded = list(meter.unfolded(content.coded)) if meter else content.coded
+    records = tuple(_records(coded, unread))
+    unreadable = b"".join(unread) + content.unreadable
     fields, counters = _fields(records, meter)
     if meter:
         fields.update(meter.tail_fields(content.manufacturer_data))
     status = _status_words(peeled, fields, meter)
     if status is not None:
         fields["status"] = Quantity(", ".join(status) or "ok", "", "what the meter says of itself")
-    if peeled.kind in ("error", "alarm") and peeled.content:
+    if peeled.kind in ("error", "alarm") and (code := _without_fillers(peeled)):
         name = "application_error" if peeled.kind == "error" else "alarm"
-        fields[name] = Quantity(peeled.content[0], "", f"{name.replace('_', ' ')} code")
+        fields[name] = Quantity(code[0], "", f"{name.replace('_', ' ')} code")
     if content.manufacturer_data:
         fields["manufacturer_data"] = Quantity(content.manufacturer_data.hex(), "", "the manufacturer's own data")
+    if unreadable:
+        fields["unreadable"] = Quantity(unreadable.hex(), "", "what no sense could be made of")
     name = meter.name if meter else ""
     return Telegram(
-        peeled.header(), records, status or (), fields, content.manufacturer_data.hex(), name, frozenset(counters)
-    )
+        peeled.header(), records, status or (), fields, content.manufacturer_data.hex(), name, frozenset(counters),
+        unreadable.hex(),
+    )  # fmt: skip
 
 
-def _records(all_coded: list[Coded]) -> Iterator[Record]:
+def _records(all_coded: list[Coded], unread: list[bytes]) -> Iterator[Record]:
+    """The records; those that make no sense go to `unread`, and cost none of the others."""
     for n, coded in enumerate(all_coded):
         if coded.layout.profile and coded.layout.standard:
-            for layout, value in profile.expand(coded, all_coded[:n]):
+            try:
+                expanded = list(profile.expand(coded, all_coded[:n]))
+            except DecodeError:
+                unread.append(coded.raw)
+                continue
+            for layout, value in expanded:
                 yield record_of(layout, value, b"")
         else:
             yield record_of(coded.layout, value_of(coded), coded.raw)

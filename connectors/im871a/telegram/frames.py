@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+
 from connectors.im871a.telegram.crc import crc16
 from connectors.im871a.telegram.model import Damaged
 from wattbus.errors import DecodeError
@@ -10,6 +13,8 @@ CRC_LENGTH = 2
 BLOCK_LENGTH = 16
 FIRST_BLOCK_A = 10  # L C M M A A A A version type
 FIRST_BLOCKS_B = 126  # the first two blocks of format B share one CRC
+# C fields of meters: SND-NR, SND-IR, ACC-NR, ACC-DMD, RSP-UD and SND-UD (EN 13757-4 table 27), repeated ones too.
+CONTROL_FIELDS = frozenset({0x08, 0x18, 0x28, 0x38, 0x44, 0x46, 0x47, 0x48, 0x53, 0x73})
 SHORTEST = 9  # of L: C M M A A A A version type, and nothing behind
 LONG_START, STOP = 0x68, 0x16
 SEPARATORS = str.maketrans("", "", " \t\r\n_|:-#,.")
@@ -68,11 +73,80 @@ def strip_crcs(data: bytes) -> bytes:
     here.)
     """
     if not data or len(data) != data[0] + 1:
-        return strip_format_a(data)
+        try:
+            return strip_format_a(data)
+        except Damaged as fault:
+            raise Damaged(_what_is_wrong(data, fault)) from None
     try:
         return strip_format_b(data)
     except Damaged:
         return _without_last_crc(data)
+
+
+def _what_is_wrong(data: bytes, fault: Damaged) -> str:
+    """Why a frame has neither the length that L says nor that of format A. `fault` is what format A says."""
+    if not data:
+        return "there are no bytes"
+    says, with_crcs = data[0] + 1, length_of_format_a(data[0])
+    if len(data) == with_crcs:
+        return f"{fault} (as long as a frame of format A with L = {data[0]})"
+    wrong = f"{len(data)} bytes, but the first one, L = {data[0]}, says {says}, or {with_crcs} with link CRCs"
+    if len(data) < says:
+        return f"{wrong}: {says - len(data)} are missing"
+    return f"{wrong}: {len(data) - says} are left over"
+
+
+def length_of_format_a(length_field: int) -> int:
+    """All bytes of a frame of format A with this L."""
+    blocks = 1 + max(0, -(-(length_field + 1 - FIRST_BLOCK_A) // BLOCK_LENGTH))
+    return 1 + length_field + CRC_LENGTH * blocks
+
+
+def with_crcs_format_a(frame: bytes) -> bytes:
+    """A frame without link CRCs as one of format A."""
+    starts = [0, *range(FIRST_BLOCK_A, len(frame), BLOCK_LENGTH), len(frame)]
+    blocks = [frame[start:end] for start, end in itertools.pairwise(starts)]
+    return b"".join(block + crc16(block).to_bytes(CRC_LENGTH, "big") for block in blocks)
+
+
+def split_frames(data: bytes) -> list[bytes]:
+    """The frames in bytes that hold several, one behind the other; `[data]` where they do not come out even.
+
+    With or without link CRCs. What is told by lengths alone has to begin like a meter's telegram each time.
+    """
+    frames, rest = [], data
+    while rest:
+        frame = _first_frame(rest)
+        if frame is None:
+            return [data]
+        frames.append(frame)
+        rest = rest[len(frame) :]
+    return frames
+
+
+def _first_frame(data: bytes) -> bytes | None:
+    with_crcs = data[: length_of_format_a(data[0])]
+    with contextlib.suppress(Damaged):
+        strip_format_a(with_crcs)
+        return with_crcs
+    plain = data[: data[0] + 1]
+    is_plausible = len(plain) == data[0] + 1 > SHORTEST + 1 and plain[1] in CONTROL_FIELDS
+    return plain if is_plausible else None
+
+
+def mend_length(data: bytes) -> bytes:
+    """A frame without link CRCs whose length and L differ by that of CRCs, made to fit; others as they are.
+
+    Programs that strip format B often leave an L that counts its CRCs; others leave two bytes behind the frame: the
+    last CRC, or that of the line to their receiver. For what people hand in; nothing says that the bytes are right.
+    """
+    if len(data) <= SHORTEST or data[1] not in CONTROL_FIELDS:
+        return data
+    says = data[0] + 1
+    if len(data) == says + CRC_LENGTH != length_of_format_a(data[0]):
+        return data[:says]
+    crcs = CRC_LENGTH if says <= FIRST_BLOCKS_B + CRC_LENGTH else 2 * CRC_LENGTH
+    return bytes([len(data) - 1]) + data[1:] if len(data) == says - crcs else data
 
 
 def _without_last_crc(data: bytes) -> bytes:

@@ -13,13 +13,16 @@ from connectors.im871a.telegram.address import Address, medium
 from connectors.im871a.telegram.authentication import AUTHENTICATION, Authentication, read_authentication
 from connectors.im871a.telegram.frames import bytes_at
 from connectors.im871a.telegram.model import Damaged, Header, Security
-from connectors.im871a.telegram.security import check_link, open_link, open_mode_5, open_mode_7
+from connectors.im871a.telegram.security import check_link, open_link, open_mode_5, open_mode_7, open_mode_10
 from wattbus.errors import DecodeError
 
 ADDRESS_LENGTH = 8
 LINK_HEADER = 10  # L C M M A A A A version type
 TRANSPORT_HEADER = 4  # access number, status, configuration (2 bytes); the long one has an address before them
 NOT_AUTHENTICATED = Authentication()
+OPENED_MODES: dict[int, Security] = {5: "mode_5", 7: "mode_7", 10: "mode_10"}
+ALL_ENCRYPTED = 0xFF  # number of encrypted bytes in mode 10: all of them
+COUNTER_FOLLOWS, COUNTER_LENGTH = 0x01, 4
 
 Content = Literal["full", "compact", "format", "fixed", "error", "alarm", "none", "manufacturer"]
 HeaderKind = Literal["none", "short", "long"]
@@ -172,7 +175,7 @@ def _transport(data: bytes, position: int, layers: Layers, opening: Opening, aut
         # Here the identification stands before the manufacturer; on the link it is the other way round.
         layers.meter = Address(part[4:6] + part[:4] + part[6:])
         position += ADDRESS_LENGTH
-    mode = blocks = 0
+    mode = blocks = low = 0
     if kind != "none":
         layers.access_number, layers.status, low, high = bytes_at(message, position, TRANSPORT_HEADER)
         position += TRANSPORT_HEADER
@@ -180,7 +183,7 @@ def _transport(data: bytes, position: int, layers: Layers, opening: Opening, aut
     if mode == 0 or (mode == 5 and not blocks):
         layers.content = message[position:]
         return
-    layers.security = "mode_5" if mode == 5 else "mode_7" if mode == 7 else "other"
+    layers.security = OPENED_MODES.get(mode, "other")
     if opening.peek:
         return
     if mode == 5:
@@ -188,6 +191,8 @@ def _transport(data: bytes, position: int, layers: Layers, opening: Opening, aut
         layers.content = open_mode_5(message[position:], opening.key, iv, blocks, accept_plain=opening.accept_plain)
     elif mode == 7:
         layers.content = _mode_7(message, position, blocks, layers, opening, authentication)
+    elif mode == 10:
+        layers.content = _mode_10(message, position, low, layers, opening, authentication)
     else:
         raise DecodeError(f"security mode {mode} is not supported")
 
@@ -203,3 +208,20 @@ def _mode_7(
         message[position + 1 :], opening.key, layers.meter.identity, authentication.counter,
         authentication.mac(message), blocks, accept_plain=opening.accept_plain,
     )  # fmt: skip
+
+
+def _mode_10(
+    message: bytes, position: int, encrypted: int, layers: Layers, opening: Opening, authentication: Authentication
+) -> bytes:
+    """Mode 10 has two bytes more in its header: which key derivation function, and whether the counter follows."""
+    derivation, more = bytes_at(message, position, 2)
+    position += 2
+    header = message[:position]
+    counter = authentication.counter
+    if more & COUNTER_FOLLOWS:
+        counter = bytes_at(message, position, COUNTER_LENGTH)
+        position += COUNTER_LENGTH
+    if derivation >> 4 & 0x03 != 1 or counter is None:
+        raise DecodeError("mode 10 without a message counter, or with another key derivation, is not supported")
+    count = None if encrypted == ALL_ENCRYPTED else encrypted
+    return open_mode_10(message[position:], opening.key, layers.meter.raw, counter, header, count)

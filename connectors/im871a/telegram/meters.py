@@ -2,12 +2,14 @@
 
 A data file gives a name, tells which meters it is about, and then any of: what the manufacturer's own VIFs mean
 (`records`), better names (`names`), the words for status and error bits (`status`, `flags`), what fixed bytes of the
-manufacturer's tail mean (`tail`), record formats of compact frames (`formats`); and the telegrams that prove it.
+manufacturer's tail mean (`tail`), or of a record of its own (`blocks`), record formats of compact frames (`formats`);
+and the telegrams that prove it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from connectors.im871a.telegram import compact
 from connectors.im871a.telegram.datatypes import scale_of, unsigned
 from connectors.im871a.telegram.layout import Meaning, RecordLayout, compile_header, compile_layout, named, split_header
+from connectors.im871a.telegram.records import Coded
 from connectors.im871a.telegram.vif import UNIT_SUFFIX, DataType, Vif
 from wattbus.connector import Quantity
 
@@ -83,6 +86,39 @@ class TailField(Part):
     high_first: bool = False
 
 
+class BlockPart(Part):
+    """A value inside of a block, told as a record of the standard: where it starts, its DIF, and its VIF.
+
+    Without `vib` the VIF is the byte of the block at `vif_at`.
+    """
+
+    first: int = Field(ge=0)
+    dib: Hex
+    vib: Hex = b""
+
+
+class Block(Part):
+    """A record of the manufacturer's own that holds several values at fixed places.
+
+    `begins` is what the block must begin with, `.` for any digit; `vifs` which VIFs may stand at `vif_at`. Others are
+    not read.
+    """
+
+    vib: Hex
+    begins: str = Field(pattern=r"^[0-9a-f.]+$")
+    vif_at: int = Field(ge=0)
+    vifs: tuple[int, ...]
+    parts: tuple[BlockPart, ...]
+
+    def fits(self, vib: bytes, data: bytes) -> bool:
+        return (
+            vib == self.vib
+            and re.match(self.begins, data.hex()) is not None
+            and len(data) > self.vif_at
+            and data[self.vif_at] in self.vifs
+        )
+
+
 class Proof(Part):
     """A telegram and fields that it must give. `source` says where it is from."""
 
@@ -110,6 +146,7 @@ class MeterFile(Part):
     status: Mapping[int, str] = {}
     flags: Mapping[str, Mapping[int, str]] = {}
     tail: tuple[TailField, ...] = ()
+    blocks: tuple[Block, ...] = ()
     formats: tuple[Hex, ...] = ()
     telegrams: tuple[Proof, ...] = Field(min_length=1)
 
@@ -135,6 +172,22 @@ class Meter:
             return standard
         layout = compile_layout(dib, own.meaning())
         return layout if own.subunit is None else named(replace(layout, subunit=0))
+
+    def unfolded(self, all_coded: Iterable[Coded]) -> Iterator[Coded]:
+        """The records, and behind each block what it holds; values that it is too short for are left out."""
+        for coded in all_coded:
+            yield coded
+            for block in self.file.blocks:
+                if block.fits(split_header(coded.header)[1], coded.data):
+                    yield from self._in_block(block, coded.data)
+
+    def _in_block(self, block: Block, data: bytes) -> Iterator[Coded]:
+        for part in block.parts:
+            header = part.dib + (part.vib or data[block.vif_at : block.vif_at + 1])
+            layout = self.layout_of(header)
+            value = data[part.first : part.first + layout.length]
+            if len(value) == layout.length:
+                yield Coded(layout, header, value)
 
     def field_name(self, name: str) -> str:
         """The field's name, which the data file may have replaced."""

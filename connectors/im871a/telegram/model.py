@@ -15,7 +15,7 @@ COUNTED = frozenset({"energy", "reactive_energy", "apparent_energy", "volume", "
 STILL_COUNTED = frozenset(
     {"forward", "backward", "absolute", "l1", "l2", "l3", "quadrant_1", "quadrant_2", "quadrant_3", "quadrant_4"}
 )
-Security = Literal["none", "ell_ctr", "mode_5", "mode_7", "other"]
+Security = Literal["none", "ell_ctr", "mode_5", "mode_7", "mode_10", "other"]
 
 
 class Damaged(DecodeError):  # noqa: N818 - says what happened to the telegram
@@ -48,7 +48,7 @@ class Header:
     `sender_id` is the module's; otherwise both ids are equal.
 
     `access_number` counts telegrams (None where the telegram has none, or hides it). `security` says how the content
-    is protected: extended link layer (AES-CTR), transport layer modes 5 and 7, `other` for what cannot be opened
+    is protected: extended link layer (AES-CTR), transport layer modes 5, 7 and 10, `other` for what cannot be opened
     here. `ci` is the first CI field behind the address.
     """
 
@@ -122,7 +122,8 @@ class Telegram:
     are `<quantity>[_backward…][_max][_tariff_n][_unit_n][_storage_n]_<unit>`. `status` holds the names of the bits
     that are set, empty when all is well. `manufacturer_data` is the manufacturer's own tail as hexadecimal text.
     `meter` names the data file (`connectors/im871a/meters`) that was used, empty if none. `counters` are the names of
-    those fields that only rise.
+    those fields that only rise. `unreadable` is what stands behind the last record that could be read, and every record
+    that could not, as hexadecimal text; it is a field, too.
     """
 
     header: Header
@@ -132,6 +133,7 @@ class Telegram:
     manufacturer_data: str = ""
     meter: str = ""
     counters: frozenset[str] = frozenset()
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,17 +47,19 @@ def record_of(layout: RecordLayout, value: Scalar, raw: bytes) -> Record:
 
 @dataclass(slots=True)
 class Content:
-    """What the application's bytes hold: records, and the manufacturer's own tail."""
+    """What the application's bytes hold: records, the manufacturer's own tail, and what no sense could be made of."""
 
     coded: list[Coded] = field(default_factory=list)
     manufacturer_data: bytes = b""
     more_follow: bool = False
+    unreadable: bytes = b""
 
 
 def read_content(data: bytes, layout_of: LayoutOf = compile_header, *, high_first: bool = False) -> Content:
-    """The records in `data`. Raises Damaged when it ends within one, DecodeError when a header makes no sense.
+    """The records in `data`. What stands behind the last one that can be read is kept as `unreadable`.
 
-    `layout_of` gives the layout of a header. `high_first`: numbers come high byte first (wired meters, CI 76).
+    Raises DecodeError where not even the first one can be read: Damaged when the data end within it. `layout_of` gives
+    the layout of a header. `high_first`: numbers come high byte first (wired meters, CI 76).
     """
     content = Content()
     position, end = 0, len(data)
@@ -66,13 +68,20 @@ def read_content(data: bytes, layout_of: LayoutOf = compile_header, *, high_firs
         if dif == IDLE_FILLER:
             position += 1
             continue
-        if dif & 0x0F == SPECIAL:
-            _tail(data[position:], content)
+        try:
+            if dif & 0x0F == SPECIAL:
+                _tail(data[position:], content)
+                break
+            header = header_at(data, position)
+            layout = layout_of(header)
+            coded, after = data_at(data, position + len(header), header, layout, high_first=high_first)
+        except DecodeError:
+            if not content.coded:
+                raise
+            content.unreadable = data[position:]  # stray bytes: they cost nothing of what stands before them
             break
-        header = header_at(data, position)
-        layout = layout_of(header)
-        coded, position = data_at(data, position + len(header), header, layout, high_first=high_first)
         content.coded.append(coded)
+        position = after
     return content
 
 

@@ -1,4 +1,4 @@
-"""Decryption and authentication: extended link layer (AES-CTR), transport layer modes 5 and 7.
+"""Decryption and authentication: extended link layer (AES-CTR), transport layer modes 5, 7 and 10.
 
 The one file that imports pycryptodome.
 """
@@ -17,6 +17,7 @@ BLOCK = 16
 CHECK = b"\x2f\x2f"  # two idle fillers that every encrypted block of modes 5 and 7 starts with
 # AFL.MCL, authentication type: bytes of the message authentication code (EN 13757-7:2018 section 6.3.4).
 MAC_LENGTHS = {4: 4, 5: 8, 6: 12, 7: 16}
+CCM_MAC_LENGTH = 8  # of mode 10
 # Derivation constants of the key derivation function, meter to gateway (OMS volume 2 section 9.5.2).
 DERIVE_ENCRYPTION, DERIVE_AUTHENTICATION = b"\x00", b"\x01"
 
@@ -86,6 +87,32 @@ def open_mode_7(
     if not opened:
         raise WrongKey("mode 7: 2F 2F is missing after decryption: another key, or damaged after reception")
     return plain + payload[len(encrypted) :]
+
+
+def open_mode_10(
+    payload: bytes, key: bytes | None, address: bytes, counter: bytes, header: bytes, encrypted: int | None
+) -> bytes:
+    """Security mode 10 (OMS volume 2, security profile D): AES-128-CCM with a key derived as in mode 7.
+
+    `address` is the meter's as on air (manufacturer first), `counter` the message counter (low byte first), `header`
+    the transport layer from its CI field up to the counter: it is authenticated, too. `encrypted` says how many bytes
+    are, None for all but the authentication code, which stands behind them. Unlike modes 5 and 7 there is nothing by
+    which content that was decrypted before could be told, so it always needs its key.
+    """
+    if key is None:
+        raise KeyNeeded("encrypted in mode 10, and there is no key")
+    end = len(payload) - CCM_MAC_LENGTH if encrypted is None else encrypted
+    if end < 1 or len(payload) < end + CCM_MAC_LENGTH:
+        raise Damaged(f"mode 10: {len(payload)} bytes are too few for content and authentication code")
+    nonce = address + b"\x00" + counter[::-1]
+    derived = derive(key, DERIVE_ENCRYPTION, counter, address[2:6])
+    cipher = AES.new(derived, AES.MODE_CCM, nonce=nonce, mac_len=CCM_MAC_LENGTH).update(header)
+    code = payload[end : end + CCM_MAC_LENGTH]
+    try:
+        plain = cipher.decrypt_and_verify(payload[:end], code)
+    except ValueError:
+        raise WrongKey("mode 10: the authentication code does not fit: another key, or damaged") from None
+    return plain + payload[end + CCM_MAC_LENGTH :]
 
 
 class Mac:

@@ -1,7 +1,7 @@
 """What a combinable VIF extension adds to a VIF: tables 15 to 18 of EN 13757-3:2018 as data.
 
 An extension adds a word to the name, and may change unit, scale or data type: "backward" only adds the word, "date of
-the first begin of …" makes a point in time of the quantity, "multiplied by 1000" changes the scale.
+the first start of …" makes a point in time of the quantity, "multiplied by 1000" changes the scale.
 """
 
 from __future__ import annotations

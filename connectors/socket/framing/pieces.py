@@ -45,7 +45,7 @@ class Framing(Protocol):
 class Waste:
     """Bytes that belong to no message: all are counted, the first `limit` are kept as evidence.
 
-    With `expected` they are neither: who joins a stream midway knows that he has missed something.
+    With `expected` they are neither: who joins a stream midway knows that something was missed.
     """
 
     def __init__(self, limit: int, *, expected: bool = False) -> None:

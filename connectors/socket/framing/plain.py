@@ -18,7 +18,7 @@ MIDWAY = "joined in the middle of a message"
 class LineFraming:
     """Lines that end in CR, LF or CRLF. Blank lines and zero bytes around a line (C strings) are left out.
 
-    A line that the end of a connection cuts is no message: `14 15 2` may have been `14 15 26`.
+    A line that the end of a connection cuts is not a message: `14 15 2` may have been `14 15 26`.
     """
 
     pause_s = None
@@ -27,7 +27,7 @@ class LineFraming:
         self._limit = limit
         self._waste = Waste(limit, expected=midway)
         self._rest = bytearray()
-        self._fault = MIDWAY if midway else ""  # what comes up to the next line end is no message, because of this
+        self._fault = MIDWAY if midway else ""  # what comes up to the next line end is not a message, because of this
 
     @property
     def dropped(self) -> int:
@@ -70,7 +70,7 @@ class LineFraming:
 class LengthFraming:
     """A length of 1, 2 or 4 bytes in front of each message, which does not count itself; length 0 is a sign of life.
 
-    A message that is too long is skipped. A length that cannot be meant, or a message that is no text, shows that the
+    A message that is too long is skipped. A length that cannot be meant, or a message that is not text, shows that the
     place in the stream is lost: bytes are dropped until the sender pauses, then the next one begins a length. So it
     does after a pause ten times as long inside a message.
     """
@@ -139,7 +139,7 @@ class LengthFraming:
             return None
         message = bytes(self._buffer[self._size : end])
         if not _is_text(message):
-            self._lost = "a message that is no text: the place in the stream is lost"
+            self._lost = "a message that is not text: the place in the stream is lost"
             return None
         del self._buffer[:end]
         return [Piece(message)] if message else []

@@ -20,8 +20,8 @@ INDENTED = "begins with an indented line: the rest of another document"
 class YamlFraming:
     """`pause_s` 0: only markers end a document.
 
-    A document that begins without `---` and with an indented line is no message: its beginning was lost. After damage,
-    a marker or a pause begins the next one.
+    A document that begins without `---` and with an indented line is not a message: its beginning was lost. After
+    damage, a marker or a pause begins the next one.
     """
 
     def __init__(self, limit: int, *, pause_s: float = 0.3, midway: bool = False) -> None:

@@ -145,7 +145,7 @@ class Comparison:
         self._same(f"{name}'s time", self._main_ms, at)
 
     def _text(self, name: str, said: Any, key: str) -> None:
-        if said is not None:  # an empty value is no value
+        if said is not None:  # an empty value is not a value
             quantity, _ = self._take(name, key)
             self._same(name, as_ascii(str(said)), quantity.value)
 

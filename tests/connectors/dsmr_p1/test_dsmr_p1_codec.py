@@ -364,7 +364,7 @@ def test_no_line_can_do_harm(lines: list[tuple[str, list[str]]], profile: str) -
             assert {key for one in readings for key in one.values} <= announced | {"identification", "meter_clock"}
 
 
-# -- what is no telegram -----------------------------------------------------------------------------------------------
+# -- what is not a telegram -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

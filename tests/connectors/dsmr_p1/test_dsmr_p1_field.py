@@ -344,7 +344,7 @@ KEYS = Keys(b"k" * 16, b"a" * 16)
     [
         ("\x0f\x00\x00\x01\x00\x0c\x07\xe7", "what they open is a binary DLMS message"),
         ("\xc2\x00", "what they open is a binary DLMS message"),
-        ("hello", "what they open is no telegram: it begins with 68656c6c"),
+        ("hello", "what they open is not a telegram: it begins with 68656c6c"),
     ],
 )
 def test_a_frame_that_opens_and_holds_no_telegram_says_so(content: str, said: str) -> None:

@@ -171,7 +171,7 @@ def test_encrypted(what: list[Damage | None], sizes: list[int]) -> None:
             ear.hear(piece, number * EVERY_S)
             for found in finder.feed(piece):
                 (opened if found.fault is None else failed).append(found)
-    assert ear.believed == [], "ciphertext is no telegram"
+    assert ear.believed == [], "ciphertext is not a telegram"
     assert all(found.text in texts for found in opened), "a wrong value"
     whole = [text for text, damage in zip(texts, what, strict=True) if damage is None]
     assert [found.text for found in opened if found.text in whole] == whole

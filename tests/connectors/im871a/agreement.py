@@ -69,26 +69,36 @@ def compare(test: DriverTest, reasons: Reasons) -> Iterator[Verdict]:
         return
     has = {record.name for record in decoded.records} | ({"tail"} if decoded.manufacturer_data else set())
     records = [record for record in decoded.records if record.has_value] + list(_tail_records(decoded))
+    in_blocks = _headers_in_blocks(decoded)
     numbers = {name: value for name, value in _expected(test) if dimension_of(name, value) is not None}
     matches = assign(numbers, records)
     for name, value in _expected(test):
         if name == "id":
             kind = "id" if value == decoded.header.id else ""
         elif name in matches:
-            kind = _kind(value, records[matches[name]])
+            kind = _kind(value, records[matches[name]], in_blocks)
         elif value is None:
             kind = "both_empty"
         elif STATUS.search(name):
             kind = "status" if bool(decoded.status) == (str(value) not in ("OK", "", "None")) else ""
         else:
-            kind = "" if name in numbers else _text_kind(value, records)
+            kind = "" if name in numbers else _text_kind(value, records, in_blocks)
         yield Verdict(test.driver, name, value, kind) if kind else _explained(test, name, value, reasons, has)
 
 
-def _kind(value: Any, record: Record) -> str:
+def _headers_in_blocks(decoded: Telegram) -> set[str]:
+    """How records begin that stand in a block of the manufacturer's own, which only a data file can tell."""
+    meter = next((meter for meter in all_meters() if meter.name == decoded.meter), None)
+    if meter is None or not any(record.name.startswith("manufacturer_ff5f") for record in decoded.records):
+        return set()
+    return {part.dib.hex() + (part.vib.hex()) for block in meter.file.blocks for part in block.parts}
+
+
+def _kind(value: Any, record: Record, in_blocks: set[str]) -> str:
     if value in (None, "") or not is_possible(value):
         return "both_empty"
-    return "agreed" if _is_standard(record) else "data_file"
+    is_in_block = any(record.raw.startswith(begin) for begin in in_blocks)
+    return "agreed" if _is_standard(record) and not is_in_block else "data_file"
 
 
 def _is_standard(record: Record) -> bool:
@@ -117,11 +127,11 @@ def _explained(test: DriverTest, name: str, value: Any, reasons: Reasons, has: s
     return Verdict(test.driver, name, value, entry["kind"], entry["reason"])
 
 
-def _text_kind(value: Any, records: Iterable[Record]) -> str:
+def _text_kind(value: Any, records: Iterable[Record], in_blocks: set[str]) -> str:
     """Text agrees when it is the same characters, or the same number in hexadecimal digits."""
     wanted = str(value).strip()
     same = (record for record in records if record.value is not None and wanted in spellings(record))
-    return next((_kind(value, record) for record in same), "")
+    return next((_kind(value, record, in_blocks) for record in same), "")
 
 
 def verdicts(tests: Iterable[DriverTest], reasons: Reasons | None = None) -> list[Verdict]:

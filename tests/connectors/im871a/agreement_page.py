@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from tests.connectors.im871a.agreement import Verdict, verdicts
+from tests.connectors.im871a.receiver_forms import FORMS, arrive, wireless
 from tests.connectors.im871a.telegram_data import DriverTest, driver_tests
 from wattbus.errors import DecodeError
 
@@ -66,6 +67,11 @@ def page(tests: list[DriverTest], not_comparable: int) -> str:
               f"**{100 * kinds['agreed'] / comparable:.1f} %** ({zeros} of them with the value 0).", ""]  # fmt: skip
     lines += ["## What differs", "", "| driver | field | they say | why |", "| --- | --- | --- | --- |"]
     lines += [f"| {v.driver} | `{v.field}` | {v.expected} | {v.reason} |" for v in found if v.kind == "differs"]
+    frames = wireless(tests)
+    lines += ["", "## By receiver", "", f"The {len(frames)} wireless telegrams in the form in which each receiver "
+              "hands them over, made here from its description: how many arrive byte for byte.", ""]  # fmt: skip
+    lines += ["| form | arrive |", "| --- | ---: |"]
+    lines += [f"| {name} | {arrive(form, frames)} |" for name, form in FORMS.items()]
     lines += ["", "## By driver of the other program", "", *_by_driver(tests, found)]
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,16 @@ def an_impatient_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stick_module, "SETTLE_S", 0.01)
 
 
+@pytest.fixture(autouse=True)
+def a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WATTBUS_TEST_DATA_DIRECTORY", str(tmp_path))
+
+
 def settings_for(port: str | Path = "/dev/ttyUSB0", **variables: Any) -> Settings:
     given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()}
-    return load(Settings, {"CONNECTOR_NAME": "meters", "IM871A_PORT": str(port), **given})
+    folder = os.environ["WATTBUS_TEST_DATA_DIRECTORY"]
+    always = {"CONNECTOR_NAME": "meters", "IM871A_PORT": str(port), "DATA_DIRECTORY": folder}
+    return load(Settings, {**always, **given})
 
 
 def connector_for(port: str | Path = "/dev/ttyUSB0", clock: Clock = SYSTEM_CLOCK, **variables: Any) -> Im871a:

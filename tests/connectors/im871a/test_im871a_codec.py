@@ -72,11 +72,14 @@ def _texts(value: object) -> list[str]:
     return [value.replace(" ", "").lower()] if isinstance(value, str) else []
 
 
-def test_a_stranger() -> None:
+def test_an_unconfigured_meter() -> None:
     header = codec.read_header(ExampleMeter().telegram())
-    [reading] = codec.decode(codec.raw_stranger(header), MeterRegistry(()))
+    [reading] = codec.decode(codec.raw_unconfigured(header), MeterRegistry(()))
     [(key, quantity)] = reading.values.items()
-    assert (key, quantity.value) == ("stranger__KAM-20000001", "KAM 20000001, version 48, electricity, needs a key")
+    assert (key, quantity.value) == (
+        "unconfigured_meter__KAM-20000001",
+        "KAM 20000001, version 48, electricity, needs a key",
+    )
 
 
 def test_a_telegram_whose_length_is_that_of_a_start_byte() -> None:
@@ -103,7 +106,7 @@ def test_nonsense_is_a_decode_error(raw: object) -> None:
         codec.decode(raw, MeterRegistry(()))  # type: ignore[arg-type]
 
 
-NAMES = ["telegram", "hex", "wired", "stranger", "format", "rssi", "id", "manufacturer"]
+NAMES = ["telegram", "hex", "wired", "stranger", "unconfigured_meter", "format", "rssi", "id", "manufacturer"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),

@@ -1,4 +1,4 @@
-"""Telegrams of meters that are ours, and of strangers, through a stick on a pseudo-terminal."""
+"""Telegrams of meters that are ours, and of others, through a stick on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from connectors.im871a import hci, hearing
-from connectors.im871a.hci import HciFrame
+from connectors.im871a import hearing
+from connectors.im871a.receivers.heard import HeardTelegram
+from connectors.im871a.reception import UNREADABLE_TAILS
 from connectors.im871a.simulated_air import EXAMPLE_KEY, EXAMPLE_METER, ExampleMeter
 from connectors.im871a.simulated_stick import SimulatedStick
 from links.serial_pty import PseudoTerminal
@@ -64,6 +65,23 @@ async def test_all_captured_telegrams_come_through_the_line_with_their_values() 
             assert values[f"{captured['id']}__energy_kwh"] == expected["total_energy_consumption_kwh"]
             assert values[f"{captured['id']}__power_w"] == round(1000 * expected["current_power_consumption_kw"], 6)
     assert len(good) > 20
+
+
+async def test_stray_bytes_behind_the_records_are_kept_and_counted() -> None:
+    """A telegram from a public tracker: 123.529 m³, and two bytes too many."""
+    telegram = bytes.fromhex("1a44ae4c4225222068077a55000000041389e20100023b0000de47")
+    before = unreadable_tails()
+    async with listening(IM871A_METERS={"20222542": {}}) as scene:
+        await scene.hears(telegram)
+        assert scene.link.values["20222542__volume_m3"] == 123.529
+        assert scene.link.values["20222542__unreadable"] == "de47"
+        assert scene.link.units == []
+    assert unreadable_tails() == before + 1
+
+
+def unreadable_tails() -> float:
+    [metric] = UNREADABLE_TAILS.collect()
+    return sum(one.value for one in metric.samples if one.name.endswith("_total"))
 
 
 async def test_registers_are_announced_as_counters() -> None:
@@ -145,19 +163,19 @@ async def test_a_meters_own_content_is_read_though_it_shows_no_format() -> None:
         assert scene.link.values
 
 
-# -- strangers --------------------------------------------------------------------------------------------------------
+# -- unconfigured meters ----------------------------------------------------------------------------------------------
 
 
-async def test_strangers_are_told_of_once_and_their_values_never() -> None:
+async def test_unconfigured_meters_are_told_of_once_and_their_values_never() -> None:
     in_clear = telegram_in_clear("20000003", "7a 01 00 0000 0406 d2040000")
     async with listening() as scene:
         meter = ExampleMeter()
         telegrams = [meter.telegram() for _ in range(3)]
         await scene.hears(*telegrams, ExampleMeter(meter="20000002").telegram(), in_clear)
         assert scene.link.values == {
-            "stranger__KAM-20000001": "KAM 20000001, version 48, electricity, needs a key",
-            "stranger__KAM-20000002": "KAM 20000002, version 48, electricity, needs a key",
-            "stranger__KAM-20000003": "KAM 20000003, version 48, electricity",
+            "unconfigured_meter__KAM-20000001": "KAM 20000001, version 48, electricity, needs a key",
+            "unconfigured_meter__KAM-20000002": "KAM 20000002, version 48, electricity, needs a key",
+            "unconfigured_meter__KAM-20000003": "KAM 20000003, version 48, electricity",
         }
         assert "telegram" not in json.dumps(scene.link.raw)
 
@@ -166,7 +184,7 @@ async def test_neighbours_may_be_left_out() -> None:
     async with listening(IM871A_METERS=METERS, IM871A_UNKNOWN_METERS="FALSE") as scene:
         await scene.hears(ExampleMeter(meter="20000002").telegram(), ExampleMeter().telegram())
         assert len(scene.link.raw) == 1
-        assert not any("stranger" in key for key in scene.link.values)
+        assert not any("unconfigured" in key for key in scene.link.values)
 
 
 async def test_who_plays_with_a_transmitter_fills_nothing(
@@ -179,18 +197,18 @@ async def test_who_plays_with_a_transmitter_fills_nothing(
         assert caplog.text.count("no more of them are announced") == 1
 
 
-async def test_a_stranger_that_is_configured_is_none_any_more() -> None:
+async def test_an_unconfigured_meter_that_is_configured_is_none_any_more() -> None:
     async with listening() as scene:
         meter = ExampleMeter()
         await scene.hears(meter.telegram())
         configure(scene, METERS)
-        assert scene.link.values == {f"stranger__KAM-{EXAMPLE_METER}": None}
+        assert scene.link.values == {f"unconfigured_meter__KAM-{EXAMPLE_METER}": None}
         await scene.hears(meter.telegram())
         assert scene.link.values[ENERGY] == 1234.58
         configure(scene, {})
         assert scene.link.units == [(EXAMPLE_METER, False, "not listened to any more"), (EXAMPLE_METER, True, "")]
         await scene.hears(meter.telegram())
-        assert scene.link.values[f"stranger__KAM-{EXAMPLE_METER}"].endswith("needs a key")
+        assert scene.link.values[f"unconfigured_meter__KAM-{EXAMPLE_METER}"].endswith("needs a key")
 
 
 def configure(scene: Scene, meters: dict[str, Any]) -> None:
@@ -314,7 +332,7 @@ async def test_a_meter_that_is_not_heard_any_more_is_away_and_the_others_are_not
     with reception.on(link):
         assert away_after(0) == []
         assert away_after(3599) == []
-        reception.take(HciFrame(hci.RADIO_LINK, hci.TELEGRAM_RECEIVED, ExampleMeter().telegram()[1:]))
+        reception.take(HeardTelegram(ExampleMeter().telegram()))
         assert away_after(1) == ["20000002"]
         assert link.away["20000002"] == "not heard for 3600 s"
     clock.forward(50_000)  # the stick is away: that is nobody's silence

@@ -103,7 +103,7 @@ async def test_a_wrong_key_then_the_right_one_then_another_meter(tmp_path: Path,
         await here.until_stored(f"{EXAMPLE_METER}__energy_kwh", [1234.6])
         await here.until_state(client, "online")
         stick.receives(ExampleMeter("20000002").telegram())
-        await client.message("wmbus/messages/stranger__KAM-20000002/value")
+        await client.message("wmbus/messages/unconfigured_meter__KAM-20000002/value")
         assert client.last("wmbus/status")["state"] == "online"
         assert here.connector.log.count("the key does not open") == 1
         assert EXAMPLE_KEY.hex() not in here.connector.log

@@ -110,7 +110,7 @@ def test_gone_and_back(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ("content", "fault"),
     [
         (b"'1': {key: '00'}", "a key has 32 hexadecimal digits"),
-        (b"\xff\xfe", "it is no text"),
+        (b"\xff\xfe", "it is not text"),
         (b"- 1\n- 2\n", "valid dictionary"),
         (b"{", "not valid JSON"),
         (b"'1': 1\n'1': 2\n", "there twice"),

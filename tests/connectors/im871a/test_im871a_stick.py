@@ -153,7 +153,7 @@ async def test_a_silent_stick_is_opened_again_then_reset_then_reported() -> None
             assert link.is_connected
 
 
-async def test_a_telegram_of_a_stranger_shows_that_it_hears() -> None:
+async def test_a_telegram_of_an_unconfigured_meter_shows_that_it_hears() -> None:
     async with PseudoTerminal() as terminal, stick_on(terminal, faults={"silence"}) as stick:
         connector = connector_for(terminal.path, IM871A_SILENT_SECONDS="0.2", IM871A_UNKNOWN_METERS="FALSE")
         link = RecordingLink(connector)

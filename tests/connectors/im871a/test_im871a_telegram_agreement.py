@@ -9,6 +9,7 @@ import pytest
 
 from tests.connectors.im871a.agreement import Reasons, Verdict, compare, verdicts
 from tests.connectors.im871a.agreement_page import page
+from tests.connectors.im871a.receiver_forms import FORMS, arrive, wireless
 from tests.connectors.im871a.telegram_data import PROJECT, DriverTest, driver_tests
 
 
@@ -35,6 +36,13 @@ def test_at_least_95_percent_of_the_standard_coded_quantities_agree(tests: list[
     kinds = [verdict.kind for verdict in verdicts(tests)]
     assert kinds.count("agreed") > 1000
     assert kinds.count("agreed") / (kinds.count("agreed") + kinds.count("differs")) >= 0.95
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_telegram_arrives_in_every_receivers_form(form: str, tests: list[DriverTest]) -> None:
+    frames = wireless(tests)
+    assert len(frames) > 150
+    assert arrive(FORMS[form], frames) == len(frames)
 
 
 def test_the_page_in_the_documentation_is_true() -> None:

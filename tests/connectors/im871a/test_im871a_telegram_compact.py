@@ -69,13 +69,35 @@ def test_another_format_is_refused() -> None:
         "79 313b 42a6 d204 2e16 3424",  # another value
         "79 313b 42a7 d204 2e16 3423",  # another CRC
         "79 313b 42a6 d204 2e16 34",  # too short
-        "79 313b 42a6 d204 2e16 3423 00",  # too long
         "79 313b 42",
     ],
 )
 def test_values_that_do_not_fit_to_the_crc_are_damaged(compact: str) -> None:
     with pytest.raises(Damaged):
         telegram.decode(frame(compact), format_learnt=RECORD_FORMAT)
+
+
+def test_what_is_left_behind_the_values_costs_nothing_of_them() -> None:
+    decoded = telegram.decode(frame("79 313b 42a6 d204 2e16 3423 00de"), format_learnt=RECORD_FORMAT)
+    assert values(decoded) == {**VALUES, "unreadable": "00de"}
+
+
+@pytest.mark.parametrize(
+    ("fillers", "transport"), [("2f2f", COMPACT_SHORT), ("2f2f2f2f", COMPACT_SHORT), ("2f2f", FORMAT_SHORT)]
+)
+def test_fillers_stand_before_a_signature_also_where_somebody_has_decrypted_it(fillers: str, transport: str) -> None:
+    header, content = transport[:11], transport[11:]
+    seen = telegram.decrypt_frame(frame(f"{header} {fillers} {content}")).seen_format()
+    assert seen is not None
+    assert seen.signature == 0x3B31
+
+
+def test_an_omnipower_through_a_gateway_that_leaves_the_fillers() -> None:
+    data = bytes.fromhex("24442d2c5768663230027b010000002f2f138cccfb1a030000000000000300000000000000")
+    fields = telegram.decode(data, accept_plain=True).fields
+    assert [fields[name].value for name in ("energy_kwh", "energy_backward_kwh", "power_w", "power_backward_w")] == [
+        7.94, 0, 3, 0,
+    ]  # fmt: skip
 
 
 def test_published_compact_frames_of_a_multical_21() -> None:

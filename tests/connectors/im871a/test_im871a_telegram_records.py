@@ -352,9 +352,8 @@ def test_a_profile_without_base_gives_absolute_values_and_no_differences() -> No
 @pytest.mark.parametrize(
     "records", ["8d04931f 01 34", "8d04931f 05 34fe 0f0000", "8d04931f 03 3dfe 0f", "8d04931f 03 30fe 0f"]
 )
-def test_a_profile_that_does_not_hold_its_elements(records: str) -> None:
-    with pytest.raises(Damaged):
-        decode(records)
+def test_a_profile_that_does_not_hold_its_elements_is_kept_unread(records: str) -> None:
+    assert fields(records) == {"unreadable": records.replace(" ", "")}
 
 
 # -- What makes no sense -----------------------------------------------------------------------------------------------
@@ -364,7 +363,6 @@ def test_a_profile_that_does_not_hold_its_elements(records: str) -> None:
     "records",
     [
         "04", "04 06", "04 06 010203", "84", "8480", "04 86", "0d 06", "0d 06 05 01", "02 7c", "02 7c 05 4142",
-        "04 06 01000000 02",
     ],
 )  # fmt: skip
 def test_an_end_within_a_record_is_damage(records: str) -> None:

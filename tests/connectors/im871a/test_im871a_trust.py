@@ -1,4 +1,4 @@
-"""Keys that are missing or wrong, strangers with the number of a meter of ours, telegrams that cannot be read."""
+"""Keys that are missing or wrong, others with the number of a meter of ours, telegrams that cannot be read."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_a_meter_in_clear_that_needs_no_key() -> None:
 
 
 async def test_another_makers_meter_with_the_same_number_and_another_key() -> None:
-    """A key opens one of them: the other one is a stranger, told of once, and changes nothing of ours."""
+    """A key opens one of them: the other one is an unconfigured meter, told of once, and changes nothing of ours."""
     other = telegram_in_clear(EXAMPLE_METER, "7a 2a 00 1005" + 16 * "aa", maker=ANOTHER_MAKER)
     async with listening(IM871A_METERS=METERS, IM871A_DUPLICATE_SECONDS="0") as scene:
         source = telegrams()
@@ -99,7 +99,7 @@ async def test_another_makers_meter_with_the_same_number_and_another_key() -> No
         assert scene.link.units == []
         assert scene.link.faults == []
         assert len(scene.link.raw) == 6
-        assert scene.link.values[f"stranger__GUV-{EXAMPLE_METER}"] == (
+        assert scene.link.values[f"unconfigured_meter__GUV-{EXAMPLE_METER}"] == (
             f"GUV {EXAMPLE_METER}, version 48, electricity, needs a key, comes under the same number as the configured "
             f"{EXAMPLE_METER}"
         )
@@ -111,7 +111,7 @@ async def test_another_makers_meter_with_the_same_number_and_no_key_at_all() -> 
     async with listening(IM871A_METERS={EXAMPLE_METER: {}}) as scene:
         await scene.hears(IN_CLEAR, other, IN_CLEAR, other)
         assert scene.link.values[ENERGY] == 10_000
-        assert "comes under the same number" in scene.link.values[f"stranger__GUV-{EXAMPLE_METER}"]
+        assert "comes under the same number" in scene.link.values[f"unconfigured_meter__GUV-{EXAMPLE_METER}"]
     meters = {f"GUV-{EXAMPLE_METER}": {}, f"KAM-{EXAMPLE_METER}": {}}
     async with listening(IM871A_METERS=meters) as scene:
         await scene.hears(IN_CLEAR, other)
@@ -123,7 +123,7 @@ async def test_another_makers_meter_with_the_same_number_and_no_key_at_all() -> 
         }
 
 
-async def test_a_stranger_with_the_number_does_not_hide_that_ours_is_quiet() -> None:
+async def test_an_unconfigured_meter_with_the_number_does_not_hide_that_ours_is_quiet() -> None:
     meters = {EXAMPLE_METER: {**METERS[EXAMPLE_METER], "silent_seconds": 0.3}}
     other = telegram_in_clear(EXAMPLE_METER, "78 04 04 01000000", maker=ANOTHER_MAKER)
     async with listening(IM871A_METERS=meters) as scene:
@@ -134,7 +134,7 @@ async def test_a_stranger_with_the_number_does_not_hide_that_ours_is_quiet() -> 
         assert scene.link.away == {EXAMPLE_METER: "not heard for 0.3 s"}
 
 
-async def test_a_stranger_with_the_number_may_come_first_when_a_key_decides() -> None:
+async def test_an_unconfigured_meter_with_the_number_may_come_first_when_a_key_decides() -> None:
     other = telegram_in_clear(EXAMPLE_METER, "7a 2a 00 1005" + 16 * "aa", maker=ANOTHER_MAKER)
     async with listening(IM871A_METERS=METERS, IM871A_DUPLICATE_SECONDS="0") as scene:
         await scene.hears(other, other, other)
@@ -152,13 +152,15 @@ async def test_a_security_that_is_not_known_is_told() -> None:
         assert scene.link.away == {EXAMPLE_METER: "its telegrams cannot be read: security mode 13 is not supported"}
 
 
-async def test_a_layer_that_is_not_known_of_ours_and_of_a_stranger() -> None:
-    """Of a stranger nothing is kept; that it is there is told all the same."""
+async def test_a_layer_that_is_not_known_of_ours_and_of_an_unconfigured_meter() -> None:
+    """Of an unconfigured one nothing is kept; that it is there is told all the same."""
     ours, other = (telegram_in_clear(number, "55 0102") for number in (EXAMPLE_METER, "20000002"))
     async with listening(IM871A_METERS=METERS) as scene:
         await scene.hears(other, other, other, ours, ours, ours)
         assert scene.link.values == {
-            "stranger__KAM-20000002": "KAM 20000002, version 48, electricity, in a form that cannot be read here"
+            "unconfigured_meter__KAM-20000002": (
+                "KAM 20000002, version 48, electricity, in a form that cannot be read here"
+            )
         }
         assert len(scene.link.faults) == 3
         assert scene.link.away[EXAMPLE_METER].startswith("its telegrams cannot be read: CI field 55")
@@ -195,6 +197,6 @@ def test_another_key_is_another_chance() -> None:
     assert trust.refused(meter, WrongKey("")) == ""
     trust.opened(meter, header)
     other = read_header(telegram_in_clear(EXAMPLE_METER, "78", maker=ANOTHER_MAKER))
-    assert trust.is_stranger(meter, other)
+    assert trust.is_another(meter, other)
     trust.forget(EXAMPLE_METER)
-    assert not trust.is_stranger(meter, other)
+    assert not trust.is_another(meter, other)

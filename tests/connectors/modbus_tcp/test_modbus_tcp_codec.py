@@ -83,7 +83,7 @@ def test_ranges_that_left_the_configuration_are_passed_over() -> None:
         {"unit": 1, "read_coils": [True]},
         {"unit": 1, "read_coils": {"10": True}},
         {"unit": 1, "read_coils": {"10": ["on"]}},
-        {"unit": 1, "read_coils": {"10": [True]}},
+        {"unit": 1, "read_coils": {"10": [True] * 9}},
         {"unit": 1, "read_holding_registers": {"100": [1, 2, 3]}},
         {"unit": 1, "read_holding_registers": {"100": [1, 2, 3, 65536]}},
         {"unit": 1, "read_holding_registers": {"100": [1, 2, 3, -1]}},
@@ -149,7 +149,7 @@ def test_commands_become_words(method: str, index: int, value: Any, words: list[
         ("write_register", 1, 4000, "40000 does not fit: type h takes -32768 to 32767"),
         ("write_registers", 1, "1 2 3", "3 value.s. where 2 are expected"),
         ("write_registers", 2, "too long", "room for 6"),
-        ("write_registers", 2, 5, "no text"),
+        ("write_registers", 2, 5, "not text"),
     ],
 )
 def test_what_does_not_fit_is_rejected_in_words(method: str, index: int, value: Any, reason: str) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from connectors.modbus_tcp.connector import create
-from links.modbus_server import ModbusServer, NumberBank
+from links.modbus_frames import Framing
+from links.modbus_server import ModbusServer, NumberBank, Refused, Table
 from tests.connectors.modbus_tcp.conftest import RecordingLink, running, settings_for
 from wattbus.connector import Datapoint
-from wattbus.errors import CommandRejected, ConfigError, LinkDown
+from wattbus.errors import CommandRejected, ConfigError, LinkDown, LinkSilent
 from wattbus.testing.waiting import PATIENCE_S
 
 
@@ -103,25 +104,23 @@ async def test_without_merging_each_range_is_asked_for_alone(server: ModbusServe
 
 
 async def test_a_failing_range_is_repeated_reported_once_and_skipped_while_the_others_go_on(
-    server: ModbusServer, caplog: pytest.LogCaptureFixture
+    server: ModbusServer,
 ) -> None:
     server.faults.exceptions[20] = 2
     config = {"read_holding_registers": [holding(10), holding(20)]}
-    with caplog.at_level(logging.INFO, "connectors.modbus_tcp"):
-        async with running(server, config, POLL_SECONDS="0.1", MODBUS_MAX_RETRIES="3") as run:
-            await run.link.until(lambda link: len(link.raw) == 4)
-            asked = [request.address for request in server.requests]
-            server.faults.exceptions.clear()
-            await run.link.until(lambda link: "20" in link.raw[-1]["read_holding_registers"])
+    async with running(server, config, POLL_SECONDS="0.1", MODBUS_MAX_RETRIES="3") as run:
+        await run.link.until(lambda link: len(link.raw) == 4)
+        asked = [request.address for request in server.requests]
+        server.faults.exceptions.clear()
+        await run.link.until(lambda link: "20" in link.raw[-1]["read_holding_registers"])
     # Three attempts in the first poll, one in each that follows; the good range keeps its pace.
     assert asked[:6] == [10, 20, 20, 20, 10, 20]
     assert all(raw["read_holding_registers"]["10"] == [10] for raw in run.link.raw)
-    assert [record.getMessage() for record in caplog.records] == [
-        "read_holding_registers 20 of unit 1: illegal data address (2); skipped until the next poll, and so on until "
-        "it can be read",
-        "read_holding_registers 20 of unit 1 can be read again",
+    assert run.link.units == [
+        ("1", True, ""),
+        ("1 read_holding_registers 20", False, "read_holding_registers 20 of unit 1: illegal data address (2)"),
+        ("1 read_holding_registers 20", True, ""),
     ]
-    assert run.link.units == [("1", True, "")]
 
 
 async def test_a_range_that_recovers_at_the_second_attempt_is_emitted_alone(server: ModbusServer) -> None:
@@ -189,12 +188,98 @@ async def test_an_accepted_connection_is_no_answer_and_a_refusal_is_one(server: 
         assert "no unit answers" in str((await run.ended())[0])
         assert server.connections
         assert not run.link.is_connected
-        assert run.link.units == [], "the link is down, and with it everybody"
+        assert run.link.units == [("1", False, "read_holding_registers 10 of unit 1: no answer within 0.15 s")]
     server.faults.silent = False
     server.faults.exceptions = dict.fromkeys(range(100), 2)
     async with running(server, ONE) as run:
-        await run.link.until(lambda link: link.is_connected)
-        assert run.link.raw == []
+        (error,) = await run.ended()
+    assert isinstance(error, LinkSilent)
+    assert "no value can be read: read_holding_registers 10 of unit 1: illegal data address (2)" in str(error)
+    assert not run.link.is_connected
+
+
+@pytest.mark.parametrize("code", range(1, 12))
+async def test_a_device_that_refuses_everything_gives_its_reason_at_once(server: ModbusServer, code: int) -> None:
+    server.faults.exceptions = dict.fromkeys(range(100), code)
+    config = {
+        "read_holding_registers": [holding(10), holding(20)],
+        "read_coils": [{"address": 3, "count": 4, "unit": 1}],
+    }
+    began = time.monotonic()
+    async with running(server, config, POLL_SECONDS="60", MODBUS_RETRY_WAIT_SECONDS="0.05") as run:
+        (error,) = await run.ended()
+    assert isinstance(error, LinkDown)
+    assert f"({code})" in str(error)
+    assert "read_holding_registers 10 of unit 1" in str(error) or "read_coils 3…6 of unit 1" in str(error)
+    assert time.monotonic() - began < 30  # the next poll is due after 60 s
+    assert run.link.raw == []
+
+
+@pytest.mark.parametrize("fault", ["short", "garbage", "wrong_function", "wrong_unit", "ignored", "hang_up"])
+async def test_a_device_whose_answers_are_all_wrong_gives_its_reason(server: ModbusServer, fault: str) -> None:
+    getattr(server.faults, fault).update(range(100))
+    async with running(server, ONE) as run:
+        (error,) = await run.ended()
+    assert isinstance(error, LinkDown)
+    assert "10 of unit 1: " in str(error) or "Connection" in str(error)
+    assert not run.link.is_connected
+
+
+@pytest.mark.parametrize(("served", "asked"), [("tcp", "rtu"), ("rtu", "tcp")])
+async def test_the_wrong_framing_gives_its_reason(served: Framing, asked: str) -> None:
+    async with (
+        ModbusServer({1: NumberBank()}, framing=served) as server,
+        running(server, ONE, MODBUS_FRAMING=asked) as run,
+    ):
+        (error,) = await run.ended()
+    assert isinstance(error, LinkDown)
+    assert "read_holding_registers 10 of unit 1" in str(error)
+    assert not run.link.is_connected
+
+
+async def test_a_unit_that_gives_no_value_is_away_while_another_works(server: ModbusServer) -> None:
+    class Refusing(NumberBank):
+        def read(self, table: Table, address: int, count: int) -> Sequence[int]:
+            raise Refused(2)
+
+    server.banks[2] = Refusing()
+    async with running(server, TWO_UNITS) as run:
+        await run.link.until(lambda link: len(link.units) == 2 and len(link.raw) > 3)
+        server.banks[2] = NumberBank()
+        await run.link.until(lambda link: len(link.units) == 3)
+    assert sorted(run.link.units[:2]) == [
+        ("1", True, ""),
+        ("2", False, "read_holding_registers 10 of unit 2: illegal data address (2)"),
+    ]
+    assert run.link.units[2] == ("2", True, "")
+
+
+async def test_what_a_poll_has_learnt_outlives_the_connection(server: ModbusServer) -> None:
+    """Two values of one entry; the second is refused."""
+    server.faults.exceptions[11] = 2
+    config = {"read_holding_registers": [{"address": 10, "count": 2, "unit": 1, "datatypes": ">HH"}]}
+    async with running(server, config) as run:
+        await run.link.until(lambda link: len(link.raw) > 2)
+        await server.hang_up()
+        polls = len(run.link.raw)
+        await run.link.until(lambda link: len(link.raw) > polls + 1)
+        (reading,) = run.connector.decode(run.link.raw[-1])
+    assert reading.values == {"read_holding_registers__1__10": 10}
+    assert ("1 read_holding_registers 11", False) in [(name, up) for name, up, _ in run.link.units]
+
+
+async def test_a_command_comes_before_the_polls_that_wait(server: ModbusServer) -> None:
+    server.faults.late_s = dict.fromkeys(range(200), 0.03)
+    config = {
+        "read_holding_registers": [holding(10, unit) for unit in range(1, 41)],
+        "write_register": [{"address": 500, "unit": 1, "datatypes": ">H"}],
+    }
+    server.banks = {unit: NumberBank() for unit in range(1, 41)}
+    async with running(server, config) as run:
+        await run.link.until(lambda link: len(link.raw) > 2)
+        asked = len(server.requests)
+        await run.connector.write("write_register__1__500", 5)
+        assert len(server.requests) - asked <= 3
 
 
 async def test_a_half_open_connection_is_made_anew_before_anything_is_called_down(server: ModbusServer) -> None:

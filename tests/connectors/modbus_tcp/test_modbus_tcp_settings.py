@@ -92,7 +92,7 @@ def test_unknown_methods_are_dropped_with_a_warning(caplog: pytest.LogCaptureFix
         ),
         (
             {"read_holding_registers": [{**REGISTERS, "datatypes": ">2s", "scaling_factors": {"1": 2}}]},
-            "[0]: scaling_factors: the value at 1 is no number",
+            "[0]: scaling_factors: the value at 1 is not a number",
         ),
         ({"read_holding_registers": [{**REGISTERS, "units": {"7": "V"}}]}, "[0]: units: 7 is not the address"),
         (

@@ -131,7 +131,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_recv_timeout_ends_a_connection_that_gives_no_message(server: TalkingServer) -> None:
-    """Half-open, or just mute: both look like this. Bytes that are no message do not count."""
+    """Half-open, or just mute: both look like this. Bytes that are not a message do not count."""
     async with client_of(server, RECV_TIMEOUT="0.7") as client:
         await server.connected()
         await server.send(b'{"n": 1}')

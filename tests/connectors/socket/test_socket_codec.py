@@ -74,16 +74,16 @@ def test_lines_of_values(line: str, expected: dict[str, Any]) -> None:
         ("hello world", "'hello' is no node"),
         ("-1 5", "'-1' is no node"),
         ("1.5 5", "'1.5' is no node"),
-        ("14 1x 26", "'1x' is no number"),
-        ("14 1_0", "'1_0' is no number"),
-        ("14 0x10", "'0x10' is no number"),
-        ("14 ١٢", "is no number"),
-        ("14 3,8", "'3,8' is no number"),
-        ("14 " + "1" * 401, "is no number"),
+        ("14 1x 26", "'1x' is not a number"),
+        ("14 1_0", "'1_0' is not a number"),
+        ("14 0x10", "'0x10' is not a number"),
+        ("14 ١٢", "is not a number"),
+        ("14 3,8", "'3,8' is not a number"),
+        ("14 " + "1" * 401, "is not a number"),
         ("14" + " 1" * 10_000, "more than 10000 values"),
         ("14 15\n14 16", "several lines in one message"),
-        (b"14 1\xff5", "'1\ufffd5' is no number"),
-        (b"14 1\x005", "is no number"),
+        (b"14 1\xff5", "'1\ufffd5' is not a number"),
+        (b"14 1\x005", "is not a number"),
         ("power=100 temp=21.5", "for names and values: PARSE_AS=PAIRS"),
     ],
 )
@@ -161,7 +161,7 @@ def test_numbers_alone_and_other_separators() -> None:
     assert values("21.5", NUMBERS) == {"1": 21.5}
     assert values("3.8 1", NUMBERS) == {"1": 3.8, "2": 1}
     assert values("14,3.8, 1", Rules(parse_as="VALUES", separator=",")) == {"14__1": 3.8, "14__2": 1}
-    assert refused("14,3.8,,1", Rules(parse_as="VALUES", separator=",")) == "'' is no number"
+    assert refused("14,3.8,,1", Rules(parse_as="VALUES", separator=",")) == "'' is not a number"
     assert refused(" ", NUMBERS) == "an empty line"
 
 

@@ -105,8 +105,8 @@ async def test_noise_wrong_bytes_and_endless_lines_cost_themselves_alone() -> No
             assert await run.link.until_values(1) == [{"14__1": 15, "14__2": 26}]
     assert run.link.reasons == [
         "'\ufffd\\x00\ufffd' is no node (a whole number)",
-        "'15\ufffd' is no number",
-        "'1x' is no number",
+        "'15\ufffd' is not a number",
+        "'1x' is not a number",
         "longer than 100 bytes (RECV_BUFSIZE)",
     ]
     assert [len(raw.get("text", raw.get("hex"))) for raw in run.link.raw[:4]] == [36, 18, 8, 100]

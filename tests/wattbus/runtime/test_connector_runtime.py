@@ -269,7 +269,7 @@ async def test_a_raw_message_that_is_no_json_is_counted_and_its_values_arrive(
         assert raw["raw_message"]["values"] == {"n": 8}
         assert connector.entered == 1
     assert metrics.REGISTRY.get_sample_value(name, {"service": NAME}) == before + 8
-    assert caplog.text.count("is not published (1 so far): b'x' at values.wrong is no JSON") == 1
+    assert caplog.text.count("is not published (1 so far): b'x' at values.wrong is not JSON") == 1
 
 
 # -- the datapoint map
@@ -412,7 +412,7 @@ async def test_log_records_are_published(mosquitto: Mosquitto, tmp_path: Path) -
         connector.tell("nonsense")
         record = await client.message("meter/logs", level=logging.WARNING)
         assert set(record) == {"timestamp", "msg", "emitter", "level"}
-        assert "'nonsense' is no frame of ours" in record["msg"]
+        assert "'nonsense' is not a frame of ours" in record["msg"]
 
 
 async def test_a_restart_is_no_twin(mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -53,7 +53,7 @@ def test_one_of_several_that_works_is_enough() -> None:
 
 def test_statuses_of_others_are_not_even_parsed() -> None:
     histories = KnownHistories("meter")
-    assert not histories.take("api", b"{ this is no JSON")
+    assert not histories.take("api", b"{ this is not JSON")
     for service in ("history", "history-2"):
         with pytest.raises(BadMessage):
             histories.take(service, b'{"records": ')

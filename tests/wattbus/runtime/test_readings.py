@@ -41,11 +41,11 @@ def test_paths_are_joined_and_lists_counted() -> None:
     [
         (None, ""),
         ({"a": [1, 2.5, True, None, "ü", {"b": []}, (1, 2)], "": 10**30}, ""),
-        (b"x", "b'x' is no JSON"),
-        ({"frames": [{"data": "00"}, {"data": b"x"}]}, "b'x' at frames[1].data is no JSON"),
-        ([float("inf")], "inf at [0] is no JSON"),
-        ({"a": {3: 1}}, "3 at a is no key"),
-        ({"a": {"b": "\ud800"}}, "'\\ud800' at a.b is no JSON"),
+        (b"x", "b'x' is not JSON"),
+        ({"frames": [{"data": "00"}, {"data": b"x"}]}, "b'x' at frames[1].data is not JSON"),
+        ([float("inf")], "inf at [0] is not JSON"),
+        ({"a": {3: 1}}, "3 at a is not a key"),
+        ({"a": {"b": "\ud800"}}, "'\\ud800' at a.b is not JSON"),
     ],
 )
 def test_what_is_no_json_is_named(raw: Any, fault: str) -> None:

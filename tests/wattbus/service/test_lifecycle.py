@@ -114,7 +114,8 @@ async def test_the_end_of_the_main_coroutine_is_the_end() -> None:
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr(health, "_SERVICES", {})  # other tests have had their own services in this process
     server = HealthServer("127.0.0.1", 0)
     yield await server.start()
     await server.stop()

@@ -48,7 +48,7 @@ def _check_hosts(hosts: str) -> None:
         port = after_address.partition(":")[2] if ":" in after_address else "5432"
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
             raise ConfigError(
-                f"DATABASE_URL: the port is no number; {EXPECTED} (in user and password / : @ are written as %2F %3A"
+                f"DATABASE_URL: the port is not a number; {EXPECTED} (in user and password / : @ are written as %2F %3A"
                 " %40)"
             )
 
