@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 SESSION_EXPIRY_S = 14 * 86_400  # how long the broker keeps setpoints and outcomes for a controller that is away
 MOST_AT_ONCE = 500
 SAVE_AT_MOST_EVERY_S = 0.5
+LOOK_WHETHER_TO_SAVE_S = 0.1
 
 SENT = metrics.counter("controller_commands", "Commands sent, by cause.", "cause")
 BAD = metrics.counter("controller_bad_messages", "Messages that make no sense, by kind of topic.", "kind")
@@ -163,9 +164,11 @@ class Controller:
 
     async def _keep_saved(self) -> None:
         """What is to be remembered gets into the file soon, and the decisions do not wait for the disk."""
+        saved_at = float("-inf")
         while True:
-            await self._clock.sleep(SAVE_AT_MOST_EVERY_S)
-            if self.control.dirty:
+            await self._clock.sleep(LOOK_WHETHER_TO_SAVE_S)
+            if self.control.dirty and self._clock.monotonic() - saved_at >= SAVE_AT_MOST_EVERY_S:
+                saved_at = self._clock.monotonic()
                 await self._save()
 
     # -- the bus speaks ---------------------------------------------------------------------------------------------
