@@ -175,6 +175,7 @@ class Runtime:
             service=self.name,
             receipts=False,
             write_s=self._settings.outbox_write_seconds,
+            conditions=self._status_publisher.conditions,
             clock=self._clock,
         )
         return sender, raw
@@ -229,7 +230,8 @@ class Runtime:
         Raises ReadingsLost.
         """
         if self._raw_outbox is not None:
-            self._raw_outbox.flush()
+            if not self._raw_outbox.flush():
+                log.error("%d raw messages are lost: %s", len(self._raw_outbox), self._raw_outbox.fault)
             self._raw_outbox.close()
         if not self._outbox.flush():
             log.error("the outbox cannot be saved (%s): waiting for history's receipts", self._outbox.fault)

@@ -270,8 +270,6 @@ class Outbox:
             self._spill(limit)
         self._list_numbers()
 
-    spill_old = tick
-
     def flush(self) -> bool:
         """Write everything to disk, for good: the process is about to end. Whether it is there."""
         if self._underway is not None:

@@ -63,7 +63,7 @@ class OutboxPublisher:
         self._not_before = 0.0
         self._write_s = write_s
         conditions = Conditions(service, clock=clock) if conditions is None else conditions
-        self._conditions = OutboxConditions(outbox, conditions, clock)
+        self._conditions = OutboxConditions(outbox, conditions, clock, prefix="" if receipts else "raw messages: ")
         self._doubts = HistoryDoubts(bus, self._histories, outbox.session, clock)
         if not receipts:
             self.ledger.history = "absent"

@@ -40,7 +40,7 @@ CURES: dict[str, str] = {
     "state file": "Free space on the disk of DATA_DIRECTORY, or make the folder writable for this service.",
     "clock": "Set the clock of this machine (time synchronisation).",
     "times in the future": "Set the clock of that device, or the one of this machine if it is behind.",
-    "records overlap": "Give each history connectors of its own (HISTORY_CONNECTORS).",
+    "HISTORY_CONNECTORS": "Give each history connectors of its own (HISTORY_CONNECTORS).",
 }
 
 

@@ -71,12 +71,12 @@ def test_the_next_process_takes_over_what_was_flushed(tmp_path: Path) -> None:
 def test_only_what_waits_for_long_is_written(tmp_path: Path) -> None:
     clock = VirtualClock()
     outbox = filled(Outbox("a", tmp_path, clock=clock), 3)
-    outbox.spill_old()
+    outbox.tick()
     assert files(tmp_path) == []
     clock.forward(WRITE_S)
     filled(outbox, 2)
     outbox.release("a", [(1, 1)])
-    outbox.spill_old()
+    outbox.tick()
     shutil.copytree(tmp_path, tmp_path / "copy")
     assert Outbox("b", tmp_path / "copy").pending("a").ranges() == [(2, 3)]  # not 4 and 5: they die with their process
     assert [outbox.get("a", n) for n in range(1, 6)] == [None, PAYLOAD, PAYLOAD, PAYLOAD, PAYLOAD]
@@ -185,7 +185,7 @@ def test_a_full_disk_leaves_memory_working(tmp_path: Path, caplog: pytest.LogCap
     assert sum("No space left" in record.message for record in caplog.records) == 1
     clock.forward(60)
     (tmp_path / "0000000001-a.readings").unlink(missing_ok=True)
-    outbox.spill_old()
+    outbox.tick()
     filled(outbox, 20, big(10_000))
     assert outbox.pending("a").ranges() == [(6, 30)]
     assert "can write to its files again" in caplog.text
@@ -239,7 +239,7 @@ def test_a_folder_that_vanishes_and_cannot_be_made_again_raises_nothing(
     filled(Outbox("a", folder, clock=clock), 5).flush()
     outbox = filled(Outbox("b", folder, clock=clock), 5)
     clock.forward(WRITE_S)
-    outbox.spill_old()
+    outbox.tick()
     shutil.rmtree(folder)
     folder.write_text("in the way")
     assert outbox.release("a", [(1, 5)]) == 5
@@ -247,7 +247,7 @@ def test_a_folder_that_vanishes_and_cannot_be_made_again_raises_nothing(
     assert outbox.get("b", 5) is None
     filled(outbox, 3)
     clock.forward(WRITE_S)
-    outbox.spill_old()
+    outbox.tick()
     outbox.flush()
     assert [outbox.get("b", number) for number in (6, 8)] == [PAYLOAD, PAYLOAD]
 
@@ -291,7 +291,7 @@ def test_nothing_is_lost_by_any_order_of_steps(steps: list[Step], tmp_path_facto
                 waiting = {k: v for k, v in waiting.items() if not first <= k[1] <= first + count}
             case "old":
                 clock.forward(count)
-                outbox.spill_old()
+                outbox.tick()
             case "flush":
                 outbox.flush()
             case "restart":
@@ -318,7 +318,7 @@ def test_disk_errors_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.ERROR):
         for index in range(2, 8):
             clock.forward(30)
-            outbox.spill_old()
+            outbox.tick()
             path = tmp_path / f"{index:010d}-a.readings"
             path.symlink_to("/dev/full")
     assert len(caplog.records) == 1

@@ -177,7 +177,7 @@ class House:
             self.take_acknowledgements()
         self.record()
         self.take_receipts()
-        self.outbox.spill_old()
+        self.outbox.tick()
         self.ledger.repeat_overdue()
         self.clock.forward(STEP_S)
         self.check_nothing_is_lost()
